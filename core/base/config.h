@@ -1,0 +1,66 @@
+/* The options of the server. One table in config.c names each once: the flag (--ping-interval), the
+ * environment variable (MOONWIRE_PING_INTERVAL), the key of the config file (ping_interval) and the
+ * line of --help come from it. A flag beats the environment, which beats the file, which beats the
+ * default. Durations are given in seconds (fractions allowed) and sizes in bytes (with K, M or G:
+ * times 1024). */
+#ifndef MOONWIRE_BASE_CONFIG_H
+#define MOONWIRE_BASE_CONFIG_H
+
+#include "base/buf.h"
+#include "base/log.h"
+
+struct config {
+    /* where to listen */
+    char *host;  /* "127.0.0.1" in dev, "0.0.0.0" in run unless given */
+    int port;    /* 0: any free one */
+    char *admin; /* ADDR:PORT of /healthz and /metrics; NULL: off. Default 127.0.0.1:0 in dev */
+    int backlog;
+    /* HTTP */
+    size_t max_head; /* bytes */
+    int max_headers;
+    size_t max_body;             /* bytes */
+    uint64_t handshake_timeout;  /* ms; also of an incomplete request head or body */
+    uint64_t keep_alive_timeout; /* ms */
+    /* connections */
+    size_t high_mark;       /* bytes of a client's unread output: then the slow policy */
+    size_t hard_limit;      /* bytes of unread output: then closed */
+    uint64_t ping_interval; /* ms */
+    uint64_t ping_timeout;  /* ms */
+    int max_connections;    /* per worker; 0: no limit */
+    int max_per_address;    /* connections from one address, per worker; 0: no limit */
+    /* clients */
+    size_t max_payload; /* bytes of one message, also after inflating */
+    int max_queue;      /* events waiting per client */
+    int max_rooms;      /* per client */
+    int max_room_name;  /* bytes */
+    int max_acks;       /* pending requests per client */
+    int control_rate;   /* control frames a second */
+    bool deflate;       /* offer permessage-deflate */
+    size_t deflate_min; /* bytes: smaller messages are not compressed */
+    /* Lua */
+    uint64_t handler_budget; /* ms of one handler call without waiting; 0: none */
+    size_t lua_memory;       /* bytes per worker */
+    /* life */
+    uint64_t shutdown_timeout; /* ms */
+    char *pid_file; /* of the running server, for `moonwire reload`; default: derived from the app's
+                       path */
+    enum log_level log_level;
+    bool log_json;
+};
+
+/* Where a problem was found, in words for the user: "--port: 'x' is not a number (expected 0 to
+ * 65535)". */
+struct config_error {
+    char text[512];
+};
+
+void config_init(struct config *config); /* The defaults. */
+void config_deinit(struct config *config);
+/* Applies file, environment, then flags. argv has neither the program's name nor the command. Words
+ * that are no flags are moved to the front of argv in order, their number to *words. --config FILE
+ * names the file (JSON object). 0 or UV_EINVAL. */
+int config_load(struct config *config, int argc, char **argv, int *words,
+                struct config_error *error);
+void config_help(struct writer *out); /* The options, a line or two each, in the table's order. */
+
+#endif

@@ -1,0 +1,71 @@
+/* A client: somebody connected, whatever the wire. A transport embeds it; the hub and the app see
+ * nothing else. */
+#ifndef MOONWIRE_HUB_CLIENT_H
+#define MOONWIRE_HUB_CLIENT_H
+
+#include "base/deferred.h"
+#include "hub/message.h"
+#include <sys/types.h>
+
+struct client;
+struct hub;
+struct ns;
+struct membership;
+struct room;
+
+/* One static const per wire. Nothing here calls back into the hub or the app. */
+struct client_ops {
+    enum wire wire;
+    /* The bytes of m on this wire, made in the arena. The slice owns a reference; slice.buf NULL:
+     * this wire has no form for it, nothing is sent. */
+    struct slice (*encode)(struct arena *arena, const struct message *m);
+    /* Queues encoded bytes. The bytes now waiting, as conn_write. */
+    ssize_t (*send)(struct client *c, const struct message *m, const struct slice *encoded);
+    bool (*blocked)(const struct client *c); /* the socket refuses bytes at the moment */
+    /* Starts to close: says goodbye in the wire's way with this code (RFC 6455 7.4) and reason. */
+    void (*close)(struct client *c, int code, const char *reason);
+    /* The app's line for this client has room again: read on. */
+    void (*resume)(struct client *c);
+    /* The app has run the last handler of a gone client: free it. */
+    void (*free)(struct client *c);
+};
+
+#define CLIENT_ID_LEN 16
+
+struct client {
+    const struct client_ops *ops;
+    struct ns *ns;
+    void *script;  /* the app's, made when it first needs one; see hub/app.h */
+    char *user_id; /* NULL: its own id */
+    LIST_HEAD(, membership) rooms;
+    struct deferred closing_hooks; /* app->on_close, at the end of the turn */
+    const char *close_reason;
+    uint32_t room_count;
+    uint32_t slot;        /* in the hub's table of clients; part of the id */
+    uint64_t nonce;       /* unguessable part of the id */
+    uint32_t ns_index;    /* in the namespace's dense array */
+    uint32_t stamp;       /* the last several-rooms publication that reached it */
+    uint32_t rate_tokens; /* in thousandths of an event */
+    uint32_t rate_time;   /* ms, wraps */
+    unsigned closing : 1; /* receives nothing more */
+    unsigned gone : 1;    /* the transport has reported the close */
+};
+
+/* The transport's side. Before client_open the transport fills in ops. */
+/* Connects: registers with hub and namespace. user_id may be NULL (copied otherwise). */
+void client_open(struct client *c, struct ns *ns, const char *user_id);
+/* The connection is gone (or being closed): the client receives nothing more and is in nobody's
+ * way: out of rooms' arrays, while client.rooms stays as it was for the app's last hooks. Runs
+ * app->on_close from the end of the turn. Idempotent. The reason is static text. */
+void client_closed(struct client *c, const char *reason);
+/* The app is done with a closed client: leaves the hub and frees through ops->free. */
+void client_release(struct client *c);
+
+void client_id(const struct client *c, char out[CLIENT_ID_LEN + 1]);
+/* To this client only. Zero, or UV_ECANCELED when it is closing, UV_ENOBUFS when that closed it. */
+int client_send(struct client *c, struct message *m);
+void client_disconnect(struct client *c, int code, const char *reason);
+/* Takes one token of the namespace's rate limit; false: over it. */
+bool client_admit(struct client *c, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,89 @@
+/* Namespaces, rooms, users and delivery within one worker. Membership is a node in the room's dense
+ * array (removed by swapping with the last) and in the client's list; hash tables serve names only.
+ * A room vanishes with its last member unless it has a history. */
+#ifndef MOONWIRE_HUB_HUB_H
+#define MOONWIRE_HUB_HUB_H
+
+#include "base/config.h"
+#include "base/metrics.h"
+#include "hub/app.h"
+#include "hub/client.h"
+
+struct room;
+
+enum slow_policy { SLOW_CLOSE };
+
+/* What a namespace's table says of rooms whose name matches: "room:*" (one star, at the end) or an
+ * exact name. */
+struct room_policy {
+    char *pattern;
+    uint32_t history_size; /* 0: none */
+    uint64_t history_ttl;  /* ms that a log outlives its last message; 0: the default of an hour */
+};
+
+/* The settings of a namespace, owned by the app, swapped at a reload. */
+struct ns_settings {
+    bool events;        /* protocol = "events" */
+    size_t max_payload; /* bytes */
+    uint32_t rate;      /* events a second and client; 0: no limit */
+    uint32_t burst;
+    enum slow_policy slow;
+    struct room_policy *rooms;
+    size_t room_count;
+    char **subprotocols; /* WebSocket, in order of preference */
+    size_t subprotocol_count;
+    void *origins; /* struct origins of http/origin.h */
+    void *table;   /* the app's: which handler table it is */
+};
+
+struct hub;
+/* `defer` puts work off to the end of the turn (io_defer_closed in this form, for the hub does not
+ * know net). */
+struct hub *hub_new(const struct config *config, struct metrics *metrics, struct arena *arena,
+                    struct app *app, void (*defer)(void *io, struct deferred *deferred), void *io);
+void hub_free(struct hub *hub);
+void hub_set_now(struct hub *hub, uint64_t now_ms); /* loop time, at each turn's start */
+void hub_sweep(struct hub *hub);                    /* once a second: logs whose time is over */
+
+/* A concrete namespace ("/chat", "/tenant/42"): found, or made while somebody is in it. */
+struct ns *hub_ns(struct hub *hub, struct span name, bool create);
+struct span ns_name(const struct ns *ns);
+struct hub *ns_hub(const struct ns *ns);
+const struct ns_settings *ns_settings(const struct ns *ns);
+void ns_configure(
+    struct ns *ns,
+    const struct ns_settings *settings); /* borrowed until the next configure; rooms follow */
+size_t ns_count(const struct ns *ns);
+struct client *ns_client(const struct ns *ns, size_t index); /* any order; valid within the turn */
+void hub_each_ns(struct hub *hub, void (*visit)(struct ns *ns, void *data), void *data);
+
+struct client *hub_client(struct hub *hub, struct span id); /* NULL: none such, or gone */
+
+/* Rooms. Join: 0, also when already in; UV_EINVAL bad name (empty, too long, not UTF-8), UV_ENOSPC
+ * too many, UV_ECANCELED closing. */
+int hub_join(struct client *c, struct span room);
+bool hub_leave(struct client *c, struct span room); /* was it in? */
+bool hub_is_member(const struct client *c, struct span room);
+size_t room_count(struct ns *ns, struct span room);
+struct client *room_member(struct ns *ns, struct span room, size_t index);
+void client_each_room(const struct client *c, void (*visit)(struct span name, void *data),
+                      void *data);
+struct history *room_history(struct ns *ns,
+                             struct span room); /* NULL: none kept (or nothing yet) */
+
+/* Delivery. `except` may be NULL. m->room is set for rooms; where the room has a history, m->offset
+ * is set too (borrowed from offset_text). */
+void hub_publish(struct ns *ns, struct span room, struct message *m, const struct client *except,
+                 char *offset_text);
+/* Each recipient once: it gets the message of the first named room it is in. m is the template;
+ * every room's own goes to its history. */
+void hub_publish_rooms(struct ns *ns, const struct span *rooms, size_t count, struct message *m,
+                       const struct client *except);
+void hub_publish_user(struct ns *ns, struct span user, struct message *m,
+                      const struct client *except);
+void hub_publish_ns(struct ns *ns, struct message *m, const struct client *except);
+/* All connections of a user: how many; each is visited. */
+size_t hub_each_of_user(struct ns *ns, struct span user,
+                        void (*visit)(struct client *c, void *data), void *data);
+
+#endif

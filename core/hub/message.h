@@ -1,0 +1,59 @@
+/* One publication to one room (or user, namespace, client). All that shared bytes may say is in it,
+ * so that it is encoded at most once per wire whatever the number of recipients. */
+#ifndef MOONWIRE_HUB_MESSAGE_H
+#define MOONWIRE_HUB_MESSAGE_H
+
+#include "base/buf.h"
+
+struct arena;
+
+/* What the bytes look like: each value has its own encoding of a message. */
+enum wire {
+    WIRE_WS,
+    WIRE_WS_DEFLATE_9, /* one per window, 9 to 15 */
+    WIRE_WS_DEFLATE_15 = WIRE_WS_DEFLATE_9 + 6,
+    WIRE_SSE,
+    WIRE_POST, /* a one-shot client: what is sent to it goes nowhere */
+    WIRE_COUNT
+};
+const char *wire_name(enum wire wire); /* "websocket", "sse", "post": what client.wire says */
+
+enum message_kind {
+    MESSAGE_EVENT, /* event + args */
+    MESSAGE_TEXT,  /* a raw frame: data, UTF-8 */
+    MESSAGE_BINARY,
+    MESSAGE_REPLY, /* to a client's event: id, then args, or code and detail */
+};
+
+enum message_flags {
+    MESSAGE_VOLATILE = 1, /* not to those whose socket is blocked */
+};
+
+struct message {
+    uint32_t refs; /* 0: lives on the stack and borrows all its bytes; message_keep makes a copy
+                      that owns them */
+    uint8_t kind;
+    uint8_t flags;
+    uint32_t argc;
+    struct span room;  /* empty: not to a room */
+    struct span event; /* not escaped */
+    struct span
+        data; /* args as JSON values separated by commas, without brackets; or the raw bytes */
+    struct span offset; /* "epoch:sequence", empty where the room has no history */
+    struct span id;     /* JSON: the client's id of its event (REPLY), or ours of a request (EVENT);
+                           empty: none */
+    struct span code;   /* REPLY: an error */
+    struct span detail; /* REPLY: JSON or empty */
+    uint32_t encoded_mask;
+    struct slice encoded[WIRE_COUNT]; /* those in the mask; each owns a reference */
+};
+
+/* Everything empty except the kind. Cheap: encoded[] is not touched. */
+void message_init(struct message *m, enum message_kind kind);
+void message_deinit(struct message *m); /* Drops the encodings. */
+struct message *
+message_keep(const struct message *m); /* On the heap, one reference, without encodings. */
+struct message *message_ref(struct message *m);
+void message_unref(struct message *m);
+
+#endif

@@ -1,0 +1,75 @@
+/* One TCP connection: reading into the worker's buffer, a write queue of slices with a high mark
+ * and a hard limit, flushing at the end of the turn with one gathered write, and pausing. What the
+ * bytes mean is the handler's business. */
+#ifndef MOONWIRE_NET_CONN_H
+#define MOONWIRE_NET_CONN_H
+
+#include "net/io.h"
+
+struct conn;
+
+struct conn_handler {
+    /* Bytes arrived, in the worker's read buffer: the handler may change them in place and must
+     * have done with them when it returns; what it cannot take yet it gives to conn_pause. */
+    void (*on_data)(struct conn *conn, char *bytes, size_t len);
+    /* Everything queued has been written after the socket had refused some. */
+    void (*on_drain)(struct conn *conn);
+    /* The connection is gone: error is 0 when the peer finished or conn_close completed, UV_E*
+     * otherwise. Called once, from the end of a turn; the conn is freed right after. */
+    void (*on_close)(struct conn *conn, int error);
+};
+
+struct conn {
+    uv_tcp_t tcp;
+    const struct conn_handler *handler;
+    void *owner; /* the handler's */
+    struct io *io;
+    STAILQ_ENTRY(conn) dirty_link;
+    struct deferred closing;
+    struct slice first; /* the queue: the first slice is embedded, */
+    struct slice *more; /* the others are in a ring that exists only while needed */
+    uint32_t more_count;
+    uint32_t more_cap;
+    size_t pending;               /* bytes queued in slices, not yet given to the kernel */
+    struct conn_blocked *blocked; /* a write that the socket took only a part of; NULL mostly */
+    struct buf *stash;            /* read while paused */
+    int error;
+    unsigned dirty : 1;
+    unsigned paused : 1;
+    unsigned finishing : 1; /* close once everything is written */
+    unsigned closed : 1;    /* nothing more goes in or out */
+    unsigned feeding : 1;
+};
+
+/* Takes over an accepted connection on io's loop; reading starts at once. The conn frees itself
+ * after on_close. */
+struct conn *conn_accept(struct io *io, uv_stream_t *server, const struct conn_handler *handler,
+                         void *owner);
+/* An upgrade: later bytes and events go to the new handler. The rest of the bytes being handled is
+ * the caller's to pass on. */
+void conn_set_handler(struct conn *conn, const struct conn_handler *handler, void *owner);
+
+/* Queues bytes: conn takes its own reference where it keeps one. An adjacent slice of the same buf
+ * extends the last one. Returns the bytes now queued (including what a blocked write holds), or
+ * UV_ENOBUFS: beyond the hard limit, the conn has been aborted; or UV_ECANCELED: closed. */
+ssize_t conn_write(struct conn *conn, const struct slice *slice);
+ssize_t conn_write_bytes(struct conn *conn, const void *bytes,
+                         size_t len); /* copied, through the arena */
+size_t conn_queued(const struct conn *conn);
+bool conn_blocked(const struct conn *conn); /* the socket refused bytes and they still wait */
+void conn_flush(struct conn *conn);         /* now, and not at the end of the turn */
+
+/* Stops reading and keeps `rest`, the unhandled tail of the bytes given to on_data (len 0 is
+ * allowed). */
+void conn_pause(struct conn *conn, const char *rest, size_t len);
+/* Feeds what was kept to on_data, from the end of the turn at the latest, and reads on. */
+void conn_resume(struct conn *conn);
+
+void conn_finish(struct conn *conn); /* Writes what is queued, then closes. Nothing more is read. */
+void conn_abort(struct conn *conn, int error); /* Drops what is queued and closes. */
+bool conn_is_closed(
+    const struct conn *conn); /* finish or abort has been called, or the peer is gone */
+/* The peer's address as text into `out` (at least 46 bytes); "" if unknown. */
+void conn_address(const struct conn *conn, char *out, size_t size);
+
+#endif

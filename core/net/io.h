@@ -1,0 +1,57 @@
+/* What the connections of a worker share: its loop, the one read buffer, the arena, the flush list,
+ * lists of timeouts, and the end of a turn. The end of a turn runs in one uv_prepare callback:
+ * closed hooks, flush, free, repeated until all three lists are empty or a bound is reached; a
+ * no-op uv_idle keeps poll from sleeping while anything is left. Nothing is freed within a fan-out:
+ * closing marks, the end of the turn frees. */
+#ifndef MOONWIRE_NET_IO_H
+#define MOONWIRE_NET_IO_H
+
+#include "base/buf.h"
+#include "base/config.h"
+#include "base/deferred.h"
+#include "base/metrics.h"
+#include <sys/queue.h>
+#include <uv.h>
+
+struct conn;
+
+/* A timeout that stands on a list of equal durations: starting, stopping and restarting are O(1).
+ */
+struct timeout_class;
+struct timeout {
+    TAILQ_ENTRY(timeout) link;
+    struct timeout_class *class; /* NULL: not running. */
+    uint64_t due;                /* loop time, ms */
+    void (*expired)(struct timeout *timeout);
+};
+
+struct io {
+    uv_loop_t *loop;
+    const struct config *config;
+    struct metrics *metrics;
+    struct arena arena;
+    char *read_buffer;
+    size_t read_size; /* 64 KiB */
+    uv_prepare_t prepare;
+    uv_idle_t idle;
+    uv_timer_t timer;
+    SLIST_HEAD(, timeout_class) timeouts;
+    STAILQ_HEAD(, conn) dirty;
+    struct deferred_list closed; /* run first: they may still emit */
+    struct deferred_list frees;  /* run last */
+};
+
+int io_init(struct io *io, uv_loop_t *loop, const struct config *config, struct metrics *metrics);
+void io_stop(struct io *io);   /* Closes the handles; the loop must run once more. */
+void io_deinit(struct io *io); /* After that. */
+
+void io_defer_closed(struct io *io, struct deferred *deferred);
+void io_defer_free(struct io *io, struct deferred *deferred);
+void io_end_turn(struct io *io); /* Also called by itself: at shutdown, and by tests. */
+
+/* (Re)starts: expires after `duration` ms unless restarted or stopped. Exact to the loop's
+ * millisecond. */
+void timeout_start(struct io *io, struct timeout *timeout, uint64_t duration);
+void timeout_stop(struct timeout *timeout);
+
+#endif

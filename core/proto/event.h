@@ -1,0 +1,33 @@
+/* The JSON event of the WebSocket and POST wires (design, "The same event on every wire"): reading
+ * one, and writing each kind of message. A pure function of bytes. */
+#ifndef MOONWIRE_PROTO_EVENT_H
+#define MOONWIRE_PROTO_EVENT_H
+
+#include "base/buf.h"
+
+struct message;
+
+enum event_kind {
+    EVENT_BAD,    /* no JSON object, or of no known form: answered with bad_message */
+    EVENT_EVENT,  /* {"event":"say","data":t | "args":[...],"id":7} */
+    EVENT_JOIN,   /* {"join":"room:1","id":8, ...options}: options = the whole object */
+    EVENT_LEAVE,  /* {"leave":"room:1","id":9} */
+    EVENT_ANSWER, /* {"id":3,"data":...} or {"id":3,"error":{"code":...}}: to a request of ours */
+};
+
+struct event {
+    enum event_kind kind;
+    struct span
+        name; /* event or room, unescaped; borrowed from the reader's bytes or from scratch */
+    struct span args;  /* values without brackets, not validated */
+    struct span id;    /* JSON; empty: no reply wanted */
+    struct span error; /* EVENT_ANSWER: the code */
+    struct writer scratch;
+};
+
+void event_read(struct event *e, struct span text);
+void event_deinit(struct event *e);
+/* Appends the JSON text of an EVENT or REPLY message. */
+void event_write(struct writer *out, const struct message *m);
+
+#endif
