@@ -1,0 +1,174 @@
+// Does the load generator see what it claims to see? Servers that each break one promise, and the
+// complaint it must make about it. `scripts/bench --check` runs this.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { after, test } from 'node:test';
+import { WebSocketServer } from 'ws';
+import { finish, start, stopAll } from './processes.js';
+
+const generator = fileURLToPath(new URL('../../build/bench-load', import.meta.url));
+const ECHO = ['echo', '--connections', '3', '--in-flight', '4', '--messages', '60', '--warmup', '9'];
+const ROOM = ['room', '--connections', '5', '--in-flight', '2', '--messages', '20', '--warmup', '4'];
+
+after(stopAll);
+
+/** Runs the generator against a `ws` server whose connections are given to `serve`. */
+async function runAgainst(serve, args = ECHO) {
+  const http = createServer().listen(0, '127.0.0.1');
+  const sockets = new WebSocketServer({ server: http });
+  sockets.on('connection', serve);
+  await once(http, 'listening');
+  try {
+    return await runOn(http.address().port, args);
+  } finally {
+    for (const socket of sockets.clients) socket.terminate();
+    http.close();
+  }
+}
+
+async function runOn(port, args = ECHO) {
+  const options = ['--timeout', '5', '--port', String(port)];
+  return JSON.parse(await finish(start(generator, [...options, ...args], null)));
+}
+
+/** An echo that calls `act(socket, data, number)` in place of answering message `number`. */
+function echoExcept(act) {
+  return (socket) => {
+    let number = 0;
+    socket.on('message', (data) => {
+      const text = String(data);
+      if (act(socket, text, number++) !== true) socket.send(text);
+    });
+  };
+}
+
+test('a correct echo passes, and every message is counted', async () => {
+  const result = await runAgainst(echoExcept(() => false));
+  assert.equal(result.messages, 60);
+  assert.equal(result.deliveries, 60);
+});
+
+test('a correct room passes, and deliveries are messages times members', async () => {
+  const members = new Set();
+  const result = await runAgainst((socket) => {
+    members.add(socket);
+    socket.on('message', (data) => members.forEach((member) => member.send(String(data))));
+  }, ROOM);
+  assert.equal(result.messages, 20);
+  assert.equal(result.deliveries, 100);
+});
+
+test('large messages pass, in pieces as the kernel hands them out', async () => {
+  const result = await runAgainst(echoExcept(() => false), [...ECHO, '--size', '100000']);
+  assert.equal(result.messages, 60);
+});
+
+test('a lost message is reported', async () => {
+  await assert.rejects(runAgainst(echoExcept((socket, text, n) => n === 7)), /lost/);
+});
+
+test('a lost last message is reported', async () => {
+  await assert.rejects(
+    runAgainst(echoExcept((socket, text, n) => n === 22), [...ECHO, '--timeout', '1']),
+    /timed out|lost/,
+  );
+});
+
+test('a repeated message is reported', async () => {
+  await assert.rejects(runAgainst(echoExcept((socket, text, n) => {
+    if (n === 7) socket.send(text);
+  })), /repeated/);
+});
+
+test('a message repeated after the last one is reported', async () => {
+  await assert.rejects(runAgainst(echoExcept((socket, text, n) => {
+    if (n === 22) socket.send(text);
+  })), /repeated|unexpected message/);
+});
+
+test('reordered messages are reported', async () => {
+  let held = null;
+  await assert.rejects(runAgainst(echoExcept((socket, text, n) => {
+    if (n === 6) {
+      held = text;
+      return true;
+    }
+    if (n !== 7) return false;
+    socket.send(text);
+    socket.send(held);
+    return true;
+  })), /reordered/);
+});
+
+test('one altered byte is reported', async () => {
+  await assert.rejects(runAgainst(echoExcept((socket, text, n) => {
+    if (n !== 7) return false;
+    socket.send(`${text.slice(0, 40)}~${text.slice(41)}`);
+    return true;
+  })), /altered/);
+});
+
+test('a member of the room that misses a message is reported', async () => {
+  const members = [];
+  let sent = 0;
+  await assert.rejects(runAgainst((socket) => {
+    members.push(socket);
+    socket.on('message', (data) => {
+      sent++;
+      members.forEach((member, i) => {
+        if (sent !== 9 || i !== 2) member.send(String(data));
+      });
+    });
+  }, ROOM), /connection 2: .*lost/);
+});
+
+test('a close that nobody asked for is reported', async () => {
+  await assert.rejects(runAgainst((socket) => socket.close(1013)), /closed by the server.* 1013/);
+});
+
+/** Answers every handshake with the given head, in which ACCEPT stands for the right value. */
+async function runAgainstHead(head, frames = Buffer.alloc(0)) {
+  const server = createTcpServer((socket) => {
+    socket.once('data', (data) => {
+      const key = /^Sec-WebSocket-Key: (.+)\r$/m.exec(String(data))[1];
+      const accept = createHash('sha1')
+        .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+      socket.write(Buffer.concat([Buffer.from(head.replace('ACCEPT', accept)), frames]));
+    });
+    socket.on('error', () => {});
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    return await runOn(server.address().port);
+  } finally {
+    server.close();
+  }
+}
+
+const UPGRADE = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
+
+test('a wrong accept value is reported', async () => {
+  await assert.rejects(
+    runAgainstHead(`${UPGRADE}Sec-WebSocket-Accept: ACCEPTx\r\n\r\n`), /wrong Sec-WebSocket-Accept/,
+  );
+});
+
+test('a refusal is reported with its status', async () => {
+  await assert.rejects(runAgainstHead('HTTP/1.1 403 Forbidden\r\n\r\n'), /refused: HTTP\/1.1 403/);
+});
+
+test('an extension that was not offered is reported', async () => {
+  const head = `${UPGRADE}Sec-WebSocket-Accept: ACCEPT\r\n` +
+    'Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n';
+  await assert.rejects(runAgainstHead(head), /extension/);
+});
+
+test('a masked frame from the server is reported', async () => {
+  const head = `${UPGRADE}Sec-WebSocket-Accept: ACCEPT\r\n\r\n`;
+  await assert.rejects(runAgainstHead(head, Buffer.from([0x81, 0x80, 1, 2, 3, 4])), /masked/);
+});
