@@ -22,11 +22,13 @@ struct client_ops {
     /* Queues encoded bytes. The bytes now waiting, as conn_write. */
     ssize_t (*send)(struct client *c, const struct message *m, const struct slice *encoded);
     bool (*blocked)(const struct client *c); /* the socket refuses bytes at the moment */
-    /* Starts to close: says goodbye in the wire's way with this code (RFC 6455 7.4) and reason. */
+    /* Starts to close: says goodbye in the wire's way with this code (RFC 6455 section 7.4) and
+     * reason. Code 0: at once and without a word, for a reader that has stopped. */
     void (*close)(struct client *c, int code, const char *reason);
     /* The app's line for this client has room again: read on. */
     void (*resume)(struct client *c);
-    /* The app has run the last handler of a gone client: free it. */
+    /* The app has run the last handler of a closed client: free it, or, while its connection is
+     * still closing, when that has ended. */
     void (*free)(struct client *c);
 };
 
@@ -35,20 +37,19 @@ struct client_ops {
 struct client {
     const struct client_ops *ops;
     struct ns *ns;
-    void *script;  /* the app's, made when it first needs one; see hub/app.h */
-    char *user_id; /* NULL: its own id */
+    void *script; /* the app's, made when it first needs one; see hub/app.h */
     LIST_HEAD(, membership) rooms;
+    struct membership *user; /* among its user's connections; NULL: its own id is its user's */
     struct deferred closing_hooks; /* app->on_close, at the end of the turn */
-    const char *close_reason;
+    char *close_reason;            /* owned; NULL until it closes */
+    uint64_t nonce;                /* the unguessable part of the id */
+    uint64_t stamp;                /* the last several-rooms publication that reached it */
+    uint32_t slot;                 /* in the hub's table of clients; the other part of the id */
     uint32_t room_count;
-    uint32_t slot;        /* in the hub's table of clients; part of the id */
-    uint64_t nonce;       /* unguessable part of the id */
     uint32_t ns_index;    /* in the namespace's dense array */
-    uint32_t stamp;       /* the last several-rooms publication that reached it */
     uint32_t rate_tokens; /* in thousandths of an event */
     uint32_t rate_time;   /* ms, wraps */
     unsigned closing : 1; /* receives nothing more */
-    unsigned gone : 1;    /* the transport has reported the close */
 };
 
 /* The transport's side. Before client_open the transport fills in ops. */
@@ -56,7 +57,7 @@ struct client {
 void client_open(struct client *c, struct ns *ns, const char *user_id);
 /* The connection is gone (or being closed): the client receives nothing more and is in nobody's
  * way: out of rooms' arrays, while client.rooms stays as it was for the app's last hooks. Runs
- * app->on_close from the end of the turn. Idempotent. The reason is static text. */
+ * app->on_close from the end of the turn. The reason is copied; the first one counts. */
 void client_closed(struct client *c, const char *reason);
 /* The app is done with a closed client: leaves the hub and frees through ops->free. */
 void client_release(struct client *c);
@@ -64,6 +65,7 @@ void client_release(struct client *c);
 void client_id(const struct client *c, char out[CLIENT_ID_LEN + 1]);
 /* To this client only. Zero, or UV_ECANCELED when it is closing, UV_ENOBUFS when that closed it. */
 int client_send(struct client *c, struct message *m);
+/* Closes from our side: as client_closed, and ops->close. */
 void client_disconnect(struct client *c, int code, const char *reason);
 /* Takes one token of the namespace's rate limit; false: over it. */
 bool client_admit(struct client *c, uint64_t now_ms);
