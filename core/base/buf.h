@@ -36,8 +36,19 @@ struct buf {
 struct buf *buf_new(size_t cap);                     /* One reference, len 0. */
 struct buf *buf_try_new(size_t cap);                 /* NULL when memory is short. */
 struct buf *buf_copy(const void *bytes, size_t len); /* One reference. */
-struct buf *buf_ref(struct buf *buf);
-void buf_unref(struct buf *buf); /* NULL is allowed. */
+void buf_free(struct buf *buf);                      /* For buf_unref alone: whatever refs says. */
+
+static inline struct buf *buf_ref(struct buf *buf) {
+    buf->refs++;
+    return buf;
+}
+
+/* NULL is allowed. */
+static inline void buf_unref(struct buf *buf) {
+    if (buf != NULL && --buf->refs == 0) {
+        buf_free(buf);
+    }
+}
 
 /* A view into a buf. Whether it owns a reference is said where it is stored. */
 struct slice {
@@ -56,14 +67,31 @@ struct writer {
 };
 
 void writer_deinit(struct writer *w);
-void writer_clear(struct writer *w); /* Keeps the memory. */
-char *writer_reserve(struct writer *w,
-                     size_t more); /* Room for `more` bytes; valid until the next call. */
-void writer_advance(struct writer *w, size_t more); /* After filling what was reserved. */
+void writer_clear(struct writer *w);              /* Keeps the memory. */
+char *writer_grow(struct writer *w, size_t more); /* writer_reserve, where there is no room. */
+
+/* Room for `more` bytes; valid until the next call. */
+static inline char *writer_reserve(struct writer *w, size_t more) {
+    struct buf *buf = w->buf;
+    if (buf != NULL && buf->cap - buf->len >= more) {
+        return buf->bytes + buf->len;
+    }
+    return writer_grow(w, more);
+}
+
+/* After filling what was reserved. */
+static inline void writer_advance(struct writer *w, size_t more) {
+    w->buf->len += more;
+}
+
+static inline void writer_putc(struct writer *w, char c) {
+    *writer_reserve(w, 1) = c;
+    writer_advance(w, 1);
+}
+
 void writer_put(struct writer *w, const void *bytes, size_t len);
 void writer_put_span(struct writer *w, struct span span);
 void writer_puts(struct writer *w, const char *text);
-void writer_putc(struct writer *w, char c);
 void writer_printf(struct writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void writer_vprintf(struct writer *w, const char *format, va_list args);
 size_t writer_len(const struct writer *w);
@@ -71,20 +99,53 @@ struct span writer_span(const struct writer *w); /* Borrowed, until the next cha
 struct buf *writer_take(struct writer *w); /* The bytes as a buf (never NULL); w is empty again. */
 
 /* The arena of a worker: frames written one after the other lie side by side, so that several for
- * the same connection are one write. A chunk lives as long as somebody holds a reference to it. */
+ * the same connection are one write. A chunk lives as long as somebody holds a reference to it.
+ * What would fill much of a chunk gets a buf of its own. */
 struct arena {
-    struct buf *chunk;
+    struct buf *chunk; /* Never NULL between init and deinit. */
+    struct buf *large; /* Reserved and not committed yet; NULL mostly. */
 };
+
+#define ARENA_CHUNK (64 * 1024 - sizeof(struct buf) - 16) /* With malloc's header: 64 KiB. */
+#define ARENA_LARGE (ARENA_CHUNK / 4)                     /* More than this stands alone. */
 
 void arena_init(struct arena *arena);
 void arena_deinit(struct arena *arena);
-/* At least `len` writable bytes. They count once they are committed; a second reserve before that
- * gives the same place. */
-char *arena_reserve(struct arena *arena, size_t len);
+char *arena_reserve_slowly(struct arena *arena, size_t len); /* For arena_reserve alone. */
+struct slice arena_commit_large(struct arena *arena, size_t len);
+
+/* At least `len` writable bytes. They count once they are committed; another reserve before that
+ * starts over, at the same place if the bytes fit there. */
+static inline char *arena_reserve(struct arena *arena, size_t len) {
+    struct buf *chunk = arena->chunk;
+    if (len <= ARENA_LARGE && chunk->cap - chunk->len >= len && arena->large == NULL) {
+        return chunk->bytes + chunk->len;
+    }
+    return arena_reserve_slowly(arena, len);
+}
+
 /* Makes the first `len` reserved bytes a slice. The slice owns a reference: slice_release. */
-struct slice arena_commit(struct arena *arena, size_t len);
-void slice_release(struct slice *slice); /* Drops the reference and empties the slice. */
+static inline struct slice arena_commit(struct arena *arena, size_t len) {
+    struct buf *chunk = arena->chunk;
+    if (arena->large != NULL) {
+        return arena_commit_large(arena, len);
+    }
+    struct slice slice = {buf_ref(chunk), chunk->len, len};
+    chunk->len += len;
+    return slice;
+}
+
+/* Drops the reference and empties the slice. */
+static inline void slice_release(struct slice *slice) {
+    buf_unref(slice->buf);
+    *slice = (struct slice){NULL, 0, 0};
+}
+
 /* At the end of a turn: starts the chunk again if nobody else holds it. */
-void arena_rewind(struct arena *arena);
+static inline void arena_rewind(struct arena *arena) {
+    if (arena->chunk->refs == 1) {
+        arena->chunk->len = 0;
+    }
+}
 
 #endif
