@@ -51,8 +51,7 @@ function chooseCores() {
 }
 
 async function startServers(bench) {
-  const modes = new Set(rows.filter((row) => !row.fresh)
-    .map((row) => (row.id.startsWith('echo') ? 'echo' : 'room')));
+  const modes = new Set(rows.map((row) => row.mode).filter(Boolean));
   for (const name of names) {
     for (const mode of modes) {
       bench.servers.set(`${name} ${mode}`, await startServer(name, mode, bench.cores.server));
@@ -69,7 +68,7 @@ function inTurn(round) {
 async function takeRound(bench, round, keep) {
   for (const row of rows) {
     if (round >= (options.quick && row.rounds ? 1 : (row.rounds ?? Infinity))) continue;
-    if (!keep && row.fresh) continue;
+    if (!keep && !row.mode) continue;
     for (const name of inTurn(round)) {
       if (row.only && row.only !== name) continue;
       progress(`round ${keep ? round + 1 : 'to warm up'}: ${row.title}: ${name}`);

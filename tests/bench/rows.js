@@ -1,6 +1,7 @@
 // The rows of the table: what each measures and how. A row's `measure(name, bench)` returns one
 // sample, whose `value` is what the table compares (less is better); `bench` has the servers that
-// are up, the cores and the scale of the run.
+// are up, the cores and the scale of the run. A row with a `mode` uses the server that is up in that
+// mode, one without starts its own. `gate` marks those that the ratio to Bun is held against.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +26,7 @@ function traffic(id, title, mode, options, messages) {
     id,
     title,
     unit: mode === 'room' ? 'µs/delivery' : 'µs/message',
+    mode,
     gate: true,
     async measure(name, bench) {
       const step = mode === 'room' ? options['in-flight'] : options.connections;
@@ -106,13 +108,19 @@ export const rows = [
   traffic('echo-16k', 'echo 16 KiB, 1 in flight', 'echo', echo(1, 16_384), 30_000),
   traffic('room-x1', 'room of 1,000, 64 B, 1 in flight', 'room', room(1), 100),
   traffic('room-x16', 'room of 1,000, 64 B, 16 in flight', 'room', room(16), 480),
-  { id: 'connect', title: 'connect', unit: 'µs/connection', rounds: 3, measure: measureConnect },
+  {
+    id: 'connect',
+    title: 'connect',
+    unit: 'µs/connection',
+    mode: 'room',
+    rounds: 3,
+    measure: measureConnect,
+  },
   {
     id: 'idle',
     title: `idle WebSocket, ${IDLE_CONNECTIONS.toLocaleString('en')} in one room`,
     unit: 'B RSS each',
     rounds: 3,
-    fresh: true,
     measure: measureIdle,
   },
   {
@@ -120,7 +128,6 @@ export const rows = [
     title: 'save to effect (`moonwire dev`)',
     unit: 'ms',
     rounds: 1,
-    fresh: true,
     only: 'moonwire',
     measure: (name, bench) => measureReload(bench),
   },
