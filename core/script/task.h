@@ -1,0 +1,106 @@
+/* Tasks: calls of Lua functions, each in a coroutine from a pool. This is the place where C calls
+ * Lua. A task may wait: a C function parks it (task_park) and somebody wakes it later from the loop
+ * (task_wake). A task never runs inside another task's stack: what becomes ready while Lua is
+ * running is queued and runs when that has returned. Errors are logged once with the lines of the
+ * user's code, and counted; they never leave here. */
+#ifndef MOONWIRE_SCRIPT_TASK_H
+#define MOONWIRE_SCRIPT_TASK_H
+
+#include "script/state.h"
+#include <sys/queue.h>
+
+enum task_end {
+    TASK_RETURNED,  /* `end` has seen the results */
+    TASK_FAILED,    /* it raised an error, which has been logged and counted */
+    TASK_ABANDONED, /* the server stops */
+};
+
+/* What to call, and what to do with the results. One static const for each use. */
+struct task_kind {
+    enum hook hook; /* for metrics and the log */
+    /* Protected: pushes the function and its arguments and returns the number of the arguments, or
+     * -1 to call nothing (then `end` is not called, and the task has returned). May raise. */
+    int (*begin)(lua_State *L, void *data);
+    /* Protected: the results are the values from `first` to the top of the stack. May raise, which
+     * is then the task's error, but not wait. NULL: results are dropped. */
+    void (*end)(lua_State *L, void *data, int first);
+    /* Outside of Lua, exactly once, when all is over: to answer who asked and to free data. May
+     * call task_run. NULL: nobody asks. */
+    void (*done)(void *data, enum task_end how);
+    /* Adds fields (event=say) to the log line of an error. NULL: none. */
+    void (*describe)(const void *data, struct log_line *line);
+};
+
+/* What stands around a task for as long as it runs, and is inherited by what it spawns: hooks.c
+ * embeds it in what tells the namespace that mw.room means. */
+struct task_scope {
+    unsigned refs;
+    void (*free)(struct task_scope *scope);
+};
+
+struct wait;
+
+struct task {
+    TAILQ_ENTRY(task) link; /* on one of the lists of struct tasks */
+    lua_State *L;
+    struct script *script;
+    const struct task_kind *kind;
+    void *data;
+    struct task_scope *scope; /* owns a reference; may be NULL */
+    struct version *version;  /* owns a reference; NULL only in script_run_file */
+    struct wait *wait;        /* what it waits for; NULL: it does not */
+    uint64_t spent;           /* ns run so far, without waiting */
+    int anchor;               /* in the registry, keeps L */
+    bool started;
+};
+
+/* Calls kind->begin's function. It runs at once, up to its first wait, and may have ended when this
+ * returns; or, if Lua is running already, right after that has returned. The version is the one
+ * whose code it is (a reference is taken); scope may be NULL (likewise). */
+void task_run(struct script *s, const struct task_kind *kind, void *data, struct version *version,
+              struct task_scope *scope);
+/* The task whose code runs at the moment, also inside coroutines of its own; NULL while a file
+ * loads and outside of Lua. */
+struct task *task_current(const struct script *s);
+
+/* A short C function run protected, outside of any task: to make or drop Lua values from the loop.
+ * It neither calls user code nor waits. 0 or UV_ENOMEM (nothing else can go wrong there; logged).
+ */
+int task_protect(struct script *s, lua_CFunction function, void *data);
+
+/* --- waiting -------------------------------------------------------------------------------- */
+
+/* One wait of one task. Embedded by whoever wakes it, in memory that a userdata on the waiting
+ * stack holds, so that it lives exactly as long as it is waited for and nothing leaks on an error.
+ */
+struct wait {
+    struct task *task; /* NULL: nobody waits (any more) */
+    /* The task is abandoned: stop whatever would wake it. Not called once task_wake was. */
+    void (*cancel)(struct wait *wait);
+};
+
+/* Raises an error in words if waiting is impossible here: while a file loads, in a callback of
+ * table.sort or string.gsub, in a metamethod that C has called, in `end` of a task_kind. To be
+ * called before anything is started that would wake the task. `what` is the function's name:
+ * "mw.sleep". */
+void task_check_wait(lua_State *L, const char *what);
+/* As the last act of a C function: `return task_park(L, &x->wait, resumed, ctx);`. When it has been
+ * woken, `resumed(L, status, ctx)` goes on with the stack as it was, and its results are the
+ * function's. */
+int task_park(lua_State *L, struct wait *wait, lua_KContext ctx, lua_KFunction resumed);
+/* Exactly once, from the loop or from Lua: the task goes on (at once, or when Lua has returned).
+ * Harmless when nobody waits. */
+void task_wake(struct wait *wait);
+
+/* --- for state.c and script.c --------------------------------------------------------------- */
+
+int tasks_open(struct script *s);
+void tasks_stop(struct script *s); /* abandons all */
+void tasks_close(struct script *s);
+size_t tasks_waiting(const struct script *s);
+/* Appends what to tell people about the error value on top of `from`, whose stack is as it was when
+ * the error was raised: the message, and below it the lines of the user's code. Pops the value. */
+void task_traceback(struct script *s, lua_State *from, struct writer *message,
+                    struct writer *trace);
+
+#endif
