@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 bool utf8_valid(const char *bytes, size_t len);
+/* The number of bytes of the first character: 0 if it is not valid, not complete, or not there. */
+size_t utf8_length(const char *bytes, size_t len);
 
 /* Across pieces: zero-initialised at the start; false as soon as no continuation can be valid
  * (RFC 6455 wants a connection failed at once); utf8_done says whether a character is complete. */
