@@ -43,10 +43,14 @@ struct hub *hub_new(const struct config *config, struct metrics *metrics, struct
                     struct app *app, void (*defer)(void *io, struct deferred *deferred), void *io);
 void hub_free(struct hub *hub);
 void hub_set_now(struct hub *hub, uint64_t now_ms); /* loop time, at each turn's start */
-void hub_sweep(struct hub *hub);                    /* once a second: logs whose time is over */
+/* Once a second: drops logs whose time is over, and namespaces that nothing needs. */
+void hub_sweep(struct hub *hub);
 
-/* A concrete namespace ("/chat", "/tenant/42"): found, or made while somebody is in it. */
+/* A concrete namespace ("/chat", "/tenant/42"), found or made. One without references, clients and
+ * rooms goes at a sweep: who keeps a pointer over a turn's end holds a reference. */
 struct ns *hub_ns(struct hub *hub, struct span name, bool create);
+struct ns *ns_ref(struct ns *ns);
+void ns_unref(struct ns *ns);
 struct span ns_name(const struct ns *ns);
 struct hub *ns_hub(const struct ns *ns);
 const struct ns_settings *ns_settings(const struct ns *ns);

@@ -1,0 +1,145 @@
+/* The life of a client within the hub: its id, its place in namespace and user, its rate, its
+ * closing. What it says and hears goes elsewhere: to the app by its transport, and through
+ * publish.c. */
+#include "base/memory.h"
+#include "base/random.h"
+#include "hub/hub_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Takes the client out of everybody's way. Only from the end of a turn: no fan-out is under way
+ * then. */
+static void detach(struct client *c) {
+    struct ns *ns = c->ns;
+    struct membership *m;
+    LIST_FOREACH (m, &c->rooms, link) {
+        room_detach(m);
+    }
+    if (c->user) {
+        room_detach(c->user);
+    }
+    struct client *last = ns->clients[--ns->count];
+    ns->clients[c->ns_index] = last;
+    last->ns_index = c->ns_index;
+    ns->hub->metrics->clients[c->ops->wire]--;
+}
+
+static void run_closing_hooks(struct deferred *deferred) {
+    struct client *c = (struct client *)((char *)deferred - offsetof(struct client, closing_hooks));
+    struct app *app = c->ns->hub->app;
+    detach(c);
+    app->on_close(app, c, c->close_reason);
+}
+
+void client_open(struct client *c, struct ns *ns, const char *user_id) {
+    struct hub *hub = ns->hub;
+    c->ns = ns_ref(ns);
+    LIST_INIT(&c->rooms);
+    c->closing_hooks = (struct deferred){.run = run_closing_hooks};
+    c->close_reason = NULL;
+    c->room_count = 0;
+    c->stamp = 0;
+    c->closing = 0;
+    c->rate_tokens = ns->settings ? ns->settings->burst * 1000 : 0;
+    c->rate_time = (uint32_t)hub->now;
+    hub_add_client(hub, c);
+    c->ns_index = ns->count;
+    clients_push(&ns->clients, &ns->count, &ns->cap, c);
+    c->user = user_id ? room_add(room_get(ns, &ns->users, span_of(user_id)), c) : NULL;
+    hub->metrics->clients[c->ops->wire]++;
+    hub->metrics->clients_total[c->ops->wire]++;
+}
+
+void client_closed(struct client *c, const char *reason) {
+    if (c->close_reason) {
+        return;
+    }
+    c->closing = 1;
+    c->close_reason = memory_strdup(reason);
+    c->ns->hub->defer(c->ns->hub->io, &c->closing_hooks);
+}
+
+void client_disconnect(struct client *c, int code, const char *reason) {
+    if (c->close_reason) {
+        return;
+    }
+    client_closed(c, reason);
+    c->ops->close(c, code, reason);
+}
+
+void client_release(struct client *c) {
+    struct ns *ns = c->ns;
+    struct membership *m;
+    while ((m = LIST_FIRST(&c->rooms))) {
+        LIST_REMOVE(m, link);
+        room_release(m);
+    }
+    if (c->user) {
+        room_release(c->user);
+    }
+    hub_remove_client(ns->hub, c);
+    free(c->close_reason);
+    c->ops->free(c);
+    ns_unref(ns);
+}
+
+/* The id is the slot, by which it is found, and the nonce, by which it is nobody else's. */
+struct id_bytes {
+    uint32_t slot;
+    uint64_t nonce;
+} __attribute__((packed));
+
+void client_id(const struct client *c, char out[CLIENT_ID_LEN + 1]) {
+    struct id_bytes id = {.slot = c->slot, .nonce = c->nonce};
+    base64url_encode(out, &id, sizeof id);
+    out[CLIENT_ID_LEN] = '\0';
+}
+
+struct client *hub_client(struct hub *hub, struct span text) {
+    struct id_bytes id;
+    if (text.len != CLIENT_ID_LEN || base64_decode(&id, text) != (long)sizeof id ||
+        id.slot >= hub->slot_count) {
+        return NULL;
+    }
+    struct client *c = hub->clients[id.slot];
+    return c && c->nonce == id.nonce && !c->closing ? c : NULL;
+}
+
+void hub_add_client(struct hub *hub, struct client *c) {
+    random_bytes(&c->nonce, sizeof c->nonce);
+    if (hub->free_count) {
+        c->slot = hub->free_slots[--hub->free_count];
+        hub->clients[c->slot] = c;
+    } else {
+        c->slot = hub->slot_count;
+        clients_push(&hub->clients, &hub->slot_count, &hub->slot_cap, c);
+    }
+}
+
+void hub_remove_client(struct hub *hub, struct client *c) {
+    hub->clients[c->slot] = NULL;
+    if (hub->free_count == hub->free_cap) {
+        hub->free_cap = hub->free_cap ? hub->free_cap * 2 : 64;
+        hub->free_slots = memory_resize(hub->free_slots, hub->free_cap * sizeof *hub->free_slots);
+    }
+    hub->free_slots[hub->free_count++] = c->slot;
+}
+
+bool client_admit(struct client *c, uint64_t now_ms) {
+    const struct ns_settings *settings = c->ns->settings;
+    if (!settings || settings->rate == 0) {
+        return true;
+    }
+    /* A token bucket in thousandths: `rate` a second is `rate` thousandths a millisecond. */
+    uint64_t passed = (uint32_t)((uint32_t)now_ms - c->rate_time);
+    uint64_t full = (uint64_t)settings->burst * 1000;
+    uint64_t tokens = c->rate_tokens + passed * settings->rate;
+    c->rate_tokens = (uint32_t)(tokens > full ? full : tokens);
+    c->rate_time = (uint32_t)now_ms;
+    if (c->rate_tokens < 1000) {
+        return false;
+    }
+    c->rate_tokens -= 1000;
+    return true;
+}

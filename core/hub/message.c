@@ -1,0 +1,91 @@
+/* Messages, and the names of wires and hooks. A message on the stack borrows its bytes; a kept one
+ * owns them, in one block. */
+#include "hub/message.h"
+#include "base/memory.h"
+#include "hub/app.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *wire_name(enum wire wire) {
+    switch (wire) {
+    case WIRE_SSE:
+        return "sse";
+    case WIRE_POST:
+        return "post";
+    default:
+        return "websocket"; /* plain, or one of the deflate windows */
+    }
+}
+
+const char *hook_name(enum hook hook) {
+    static const char *const names[HOOK_COUNT] = {
+        [HOOK_LOAD] = "load",
+        [HOOK_REQUEST] = "on_request",
+        [HOOK_AUTH] = "on_auth",
+        [HOOK_CONNECT] = "on_connect",
+        [HOOK_MESSAGE] = "on_message",
+        [HOOK_EVENT] = "event",
+        [HOOK_JOIN] = "on_join",
+        [HOOK_LEAVE] = "on_leave",
+        [HOOK_DISCONNECT] = "on_disconnect",
+        [HOOK_ROUTE] = "route",
+        [HOOK_TIMER] = "timer",
+        [HOOK_RELOAD] = "on_reload",
+        [HOOK_SPAWN] = "spawn",
+    };
+    return names[hook];
+}
+
+void message_init(struct message *m, enum message_kind kind) {
+    memset(m, 0, offsetof(struct message, encoded));
+    m->kind = (uint8_t)kind;
+}
+
+void message_deinit(struct message *m) {
+    for (unsigned wire = 0; m->encoded_mask >> wire; wire++) {
+        if (m->encoded_mask & (1u << wire)) {
+            slice_release(&m->encoded[wire]);
+        }
+    }
+    m->encoded_mask = 0;
+}
+
+static struct span keep(char **at, struct span bytes) {
+    struct span kept = {*at, bytes.len};
+    if (bytes.len) {
+        memcpy(*at, bytes.at, bytes.len);
+    }
+    *at += bytes.len;
+    return kept;
+}
+
+struct message *message_keep(const struct message *m) {
+    size_t bytes = m->room.len + m->event.len + m->data.len + m->offset.len + m->id.len +
+                   m->code.len + m->detail.len;
+    struct message *kept = memory_alloc(sizeof *kept + bytes);
+    memcpy(kept, m, offsetof(struct message, encoded));
+    kept->refs = 1;
+    kept->encoded_mask = 0;
+    char *at = (char *)(kept + 1);
+    kept->room = keep(&at, m->room);
+    kept->event = keep(&at, m->event);
+    kept->data = keep(&at, m->data);
+    kept->offset = keep(&at, m->offset);
+    kept->id = keep(&at, m->id);
+    kept->code = keep(&at, m->code);
+    kept->detail = keep(&at, m->detail);
+    return kept;
+}
+
+struct message *message_ref(struct message *m) {
+    m->refs++;
+    return m;
+}
+
+void message_unref(struct message *m) {
+    if (m && --m->refs == 0) {
+        message_deinit(m);
+        free(m);
+    }
+}

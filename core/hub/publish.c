@@ -1,0 +1,147 @@
+/* Delivery: from one message to each recipient once, encoded at most once per wire. Nothing is
+ * closed or freed within a fan-out: who cannot take it is marked, and goes at the end of the turn.
+ */
+#include "hub/hub_internal.h"
+
+#include <string.h>
+#include <uv.h>
+
+/* The slow policy of a room's message, once a reader has left more than the high mark unread. */
+static void too_slow(struct hub *hub, struct client *c) {
+    hub->metrics->closed_slow++;
+    client_disconnect(c, 0, "slow consumer");
+}
+
+/* The bytes that then wait for this client, or UV_E*. */
+static ssize_t deliver(struct hub *hub, struct client *c, struct message *m) {
+    const struct client_ops *ops = c->ops;
+    if (c->closing) {
+        return UV_ECANCELED;
+    }
+    if ((m->flags & MESSAGE_VOLATILE) && ops->blocked(c)) {
+        hub->metrics->dropped++;
+        return 0;
+    }
+    struct slice *encoded = &m->encoded[ops->wire];
+    if (!(m->encoded_mask & (1u << ops->wire))) {
+        *encoded = ops->encode(hub->arena, m);
+        m->encoded_mask |= 1u << ops->wire;
+    }
+    if (!encoded->buf) {
+        return 0;
+    }
+    ssize_t waiting = ops->send(c, m, encoded);
+    if (waiting == UV_ENOBUFS) {
+        too_slow(hub, c);
+    } else if (waiting >= 0) {
+        hub->metrics->deliveries[ops->wire]++;
+    }
+    return waiting;
+}
+
+int client_send(struct client *c, struct message *m) {
+    ssize_t waiting = deliver(c->ns->hub, c, m);
+    return waiting < 0 ? (int)waiting : 0;
+}
+
+static void fan_out(struct hub *hub, struct client *const *clients, uint32_t count,
+                    struct message *m, const struct client *except) {
+    ssize_t high = (ssize_t)hub->config->high_mark;
+    for (uint32_t i = 0; i < count; i++) {
+        struct client *c = clients[i];
+        if (c != except && deliver(hub, c, m) > high) {
+            too_slow(hub, c);
+        }
+    }
+}
+
+/* Finds the room, makes it if it keeps a history, and lets the history give the message its offset.
+ * Live delivery follows the log. NULL: nobody is there and nothing is kept. */
+static struct room *enter(struct ns *ns, struct span name, struct message *m, char *offset_text) {
+    struct room *room = room_find(ns->rooms, name);
+    if (!room) {
+        room = room_get(ns, &ns->rooms, name);
+        if (!room->history) {
+            room_free(room);
+            return NULL;
+        }
+    }
+    m->room = name;
+    m->offset = (struct span){0};
+    if (room->history) {
+        struct hub *hub = ns->hub;
+        history_append(room->history, m, offset_text);
+        room->last_publish = hub->now;
+        TAILQ_REMOVE(&hub->logs, room, log_link);
+        TAILQ_INSERT_TAIL(&hub->logs, room, log_link);
+    }
+    return room;
+}
+
+void hub_publish(struct ns *ns, struct span name, struct message *m, const struct client *except,
+                 char *offset_text) {
+    struct room *room = enter(ns, name, m, offset_text);
+    if (room) {
+        fan_out(ns->hub, room->members, room->count, m, except);
+    }
+}
+
+void hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, struct message *m,
+                       const struct client *except) {
+    struct hub *hub = ns->hub;
+    uint64_t stamp = ++hub->stamp;
+    for (size_t i = 0; i < count; i++) {
+        char offset_text[OFFSET_MAX];
+        struct message own =
+            *m; /* one message per room: its name and offset are part of the bytes */
+        own.encoded_mask = 0;
+        struct room *room = enter(ns, names[i], &own, offset_text);
+        for (uint32_t k = 0; room && k < room->count; k++) {
+            struct client *c = room->members[k];
+            if (c->stamp == stamp || c == except) {
+                continue;
+            }
+            c->stamp = stamp;
+            if (deliver(hub, c, &own) > (ssize_t)hub->config->high_mark) {
+                too_slow(hub, c);
+            }
+        }
+        message_deinit(&own);
+    }
+}
+
+void hub_publish_ns(struct ns *ns, struct message *m, const struct client *except) {
+    fan_out(ns->hub, ns->clients, ns->count, m, except);
+}
+
+/* A user without an on_auth of its own is the client with that id. */
+static struct client *lone_user(struct ns *ns, struct span user) {
+    struct client *c = hub_client(ns->hub, user);
+    return c && c->ns == ns && !c->user ? c : NULL;
+}
+
+void hub_publish_user(struct ns *ns, struct span user, struct message *m,
+                      const struct client *except) {
+    const struct room *connections = room_find(ns->users, user);
+    struct client *lone = connections ? NULL : lone_user(ns, user);
+    if (connections) {
+        fan_out(ns->hub, connections->members, connections->count, m, except);
+    } else if (lone) {
+        fan_out(ns->hub, &lone, 1, m, except);
+    }
+}
+
+size_t hub_each_of_user(struct ns *ns, struct span user,
+                        void (*visit)(struct client *c, void *data), void *data) {
+    const struct room *connections = room_find(ns->users, user);
+    struct client *lone = connections ? NULL : lone_user(ns, user);
+    uint32_t count = connections ? connections->count : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        visit(connections->members[i], data);
+    }
+    if (lone) {
+        visit(lone, data);
+        count = 1;
+    }
+    return count;
+}

@@ -1,0 +1,236 @@
+/* Rooms and who is in them. A room's members stand in a dense array, from which one is removed by
+ * putting the last in its place; the membership of the one that moved is found through the set.
+ * Delivery is in publish.c. */
+#include "base/memory.h"
+#include "base/utf8.h"
+#include "hub/hub_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#define DEFAULT_TTL (3600 * 1000)
+
+static bool pattern_matches(const char *pattern, struct span name) {
+    size_t len = strlen(pattern);
+    if (len > 0 && pattern[len - 1] == '*') {
+        return name.len >= len - 1 && memcmp(name.at, pattern, len - 1) == 0;
+    }
+    return span_is(name, pattern);
+}
+
+/* The longest pattern wins, so that an exact name beats a star and "room:vip:*" beats "room:*". */
+static const struct room_policy *policy_of(const struct ns *ns, struct span name) {
+    const struct room_policy *best = NULL;
+    const struct ns_settings *settings = ns->settings;
+    for (size_t i = 0; settings && i < settings->room_count; i++) {
+        const struct room_policy *policy = &settings->rooms[i];
+        if (pattern_matches(policy->pattern, name) &&
+            (!best || strlen(policy->pattern) > strlen(best->pattern))) {
+            best = policy;
+        }
+    }
+    return best;
+}
+
+static struct span room_name(const struct room *room) {
+    return (struct span){room->name, room->name_len};
+}
+
+void room_apply_policy(struct room *room) {
+    struct hub *hub = room->ns->hub;
+    if (room->table == &room->ns->users) {
+        return;
+    }
+    room->policy = policy_of(room->ns, room_name(room));
+    uint32_t size = room->policy ? room->policy->history_size : 0;
+    if (size && !room->history) {
+        room->history = history_new(size);
+        room->last_publish = hub->now;
+        TAILQ_INSERT_TAIL(&hub->logs, room, log_link);
+    } else if (size) {
+        history_resize(room->history, size);
+    } else if (room->history) {
+        TAILQ_REMOVE(&hub->logs, room, log_link);
+        history_free(room->history);
+        room->history = NULL;
+    }
+}
+
+struct room *room_find(struct room *table, struct span name) {
+    struct room *room;
+    HASH_FIND(hh, table, name.at, name.len, room);
+    return room;
+}
+
+struct room *room_get(struct ns *ns, struct room **table, struct span name) {
+    struct room *room = room_find(*table, name);
+    if (room) {
+        return room;
+    }
+    room = memory_zalloc(sizeof *room + name.len + 1);
+    room->ns = ns;
+    room->table = table;
+    room->name_len = (uint32_t)name.len;
+    memcpy(room->name, name.at, name.len);
+    HASH_ADD_KEYPTR(hh, *table, room->name, room->name_len, room);
+    room_apply_policy(room);
+    return room;
+}
+
+void room_free(struct room *room) {
+    if (room->history) {
+        TAILQ_REMOVE(&room->ns->hub->logs, room, log_link);
+        history_free(room->history);
+    }
+    HASH_DELETE(hh, *room->table, room);
+    free(room->members);
+    free(room);
+}
+
+void room_unuse(struct room *room) {
+    if (room->held == 0 && !room->history) {
+        room_free(room);
+    }
+}
+
+struct membership *room_add(struct room *room, struct client *c) {
+    struct membership *m = memory_zalloc(sizeof *m);
+    m->client = c;
+    m->room = room;
+    m->index = room->count;
+    clients_push(&room->members, &room->count, &room->cap, c);
+    room->held++;
+    membership_set_add(&room->ns->hub->memberships, m);
+    return m;
+}
+
+void room_detach(struct membership *m) {
+    struct room *room = m->room;
+    if (m->index == DETACHED) {
+        return;
+    }
+    struct client *last = room->members[--room->count];
+    if (last != m->client) {
+        room->members[m->index] = last;
+        membership_set_find(&room->ns->hub->memberships, last, room)->index = m->index;
+    }
+    m->index = DETACHED;
+    if (room->count == 0) {
+        free(room->members);
+        room->members = NULL;
+        room->cap = 0;
+    }
+}
+
+void room_release(struct membership *m) {
+    struct room *room = m->room;
+    room_detach(m);
+    membership_set_remove(&room->ns->hub->memberships, m);
+    free(m);
+    room->held--;
+    room_unuse(room);
+}
+
+static struct membership *membership_of(const struct client *c, struct span name) {
+    const struct room *room = room_find(c->ns->rooms, name);
+    return room ? membership_set_find(&c->ns->hub->memberships, c, room) : NULL;
+}
+
+int hub_join(struct client *c, struct span name) {
+    const struct config *config = c->ns->hub->config;
+    if (c->closing) {
+        return UV_ECANCELED;
+    }
+    if (name.len == 0 || name.len > (size_t)config->max_room_name ||
+        !utf8_valid(name.at, name.len)) {
+        return UV_EINVAL;
+    }
+    if (membership_of(c, name)) {
+        return 0;
+    }
+    if (c->room_count >= (uint32_t)config->max_rooms) {
+        return UV_ENOSPC;
+    }
+    struct room *room = room_get(c->ns, &c->ns->rooms, name);
+    struct membership *m = room_add(room, c);
+    LIST_INSERT_HEAD(&c->rooms, m, link);
+    c->room_count++;
+    return 0;
+}
+
+bool hub_leave(struct client *c, struct span name) {
+    struct membership *m = membership_of(c, name);
+    if (!m) {
+        return false;
+    }
+    LIST_REMOVE(m, link);
+    c->room_count--;
+    room_release(m);
+    return true;
+}
+
+bool hub_is_member(const struct client *c, struct span name) {
+    return membership_of(c, name) != NULL;
+}
+
+size_t room_count(struct ns *ns, struct span name) {
+    const struct room *room = room_find(ns->rooms, name);
+    return room ? room->count : 0;
+}
+
+struct client *room_member(struct ns *ns, struct span name, size_t index) {
+    const struct room *room = room_find(ns->rooms, name);
+    return room && index < room->count ? room->members[index] : NULL;
+}
+
+void client_each_room(const struct client *c, void (*visit)(struct span name, void *data),
+                      void *data) {
+    struct membership *m;
+    struct membership *next;
+    for (m = LIST_FIRST(&c->rooms); m; m = next) {
+        next = LIST_NEXT(m, link); /* visit may leave this room */
+        visit(room_name(m->room), data);
+    }
+}
+
+struct history *room_history(struct ns *ns, struct span name) {
+    const struct room *room = room_find(ns->rooms, name);
+    return room ? room->history : NULL;
+}
+
+static void reconsider(struct room **table) {
+    struct room *room;
+    struct room *next;
+    for (room = *table; room; room = next) {
+        next = room->hh.next;
+        room_apply_policy(room);
+        room_unuse(room);
+    }
+}
+
+void ns_configure(struct ns *ns, const struct ns_settings *settings) {
+    ns->settings = settings;
+    reconsider(&ns->rooms);
+}
+
+static uint64_t ttl_of(const struct room *room) {
+    uint64_t ttl = room->policy ? room->policy->history_ttl : 0;
+    return ttl ? ttl : DEFAULT_TTL;
+}
+
+void rooms_expire(struct hub *hub) {
+    struct room *room;
+    struct room *next;
+    for (room = TAILQ_FIRST(&hub->logs); room; room = next) {
+        next = TAILQ_NEXT(room, log_link);
+        if (hub->now - room->last_publish < ttl_of(room)) {
+            continue;
+        }
+        if (room->held == 0) {
+            room_free(room);
+        } else {
+            history_clear(room->history);
+        }
+    }
+}
