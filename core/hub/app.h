@@ -94,8 +94,10 @@ struct app {
                     struct question *q);
     void (*drop_session)(struct app *app, void *script);
 
-    /* One client's line: events are handled one after another. These return false when the line is
-     * full: the transport then stops reading until ops->resume. */
+    /* One client's line: events are handled one after another. on_message, on_event, on_join and
+     * on_leave have always taken what they were given, answer in time whatever they return, and
+     * return false when that has filled the line: the transport then stops reading until
+     * ops->resume. */
     void (*on_connect)(struct app *app, struct client *c);
     bool (*on_message)(struct app *app, struct client *c, struct span data, bool binary);
     /* args: JSON values separated by commas, not validated yet; if they are no JSON the ack (or a

@@ -17,8 +17,9 @@ struct room;
 struct client_ops {
     enum wire wire;
     /* The bytes of m on this wire, made in the arena. The slice owns a reference; slice.buf NULL:
-     * this wire has no form for it, nothing is sent. */
-    struct slice (*encode)(struct arena *arena, const struct message *m);
+     * this wire has no form for it, nothing is sent. `c` is any client on this wire: it lends its
+     * worker's tools (a deflater), and the bytes are the same for all. */
+    struct slice (*encode)(const struct client *c, struct arena *arena, const struct message *m);
     /* Queues encoded bytes. The bytes now waiting, as conn_write. */
     ssize_t (*send)(struct client *c, const struct message *m, const struct slice *encoded);
     bool (*blocked)(const struct client *c); /* the socket refuses bytes at the moment */

@@ -24,7 +24,7 @@ static ssize_t deliver(struct hub *hub, struct client *c, struct message *m) {
     }
     struct slice *encoded = &m->encoded[ops->wire];
     if (!(m->encoded_mask & (1u << ops->wire))) {
-        *encoded = ops->encode(hub->arena, m);
+        *encoded = ops->encode(c, hub->arena, m);
         m->encoded_mask |= 1u << ops->wire;
     }
     if (!encoded->buf) {
