@@ -12,8 +12,10 @@ struct conn_handler {
     /* Bytes arrived, in the worker's read buffer: the handler may change them in place and must
      * have done with them when it returns; what it cannot take yet it gives to conn_pause. */
     void (*on_data)(struct conn *conn, char *bytes, size_t len);
-    /* Everything queued has been written after the socket had refused some. */
+    /* Everything queued has been written after the socket had refused some. May be NULL. */
     void (*on_drain)(struct conn *conn);
+    /* The peer has sent its last byte but may still read. NULL: the conn finishes by itself. */
+    void (*on_end)(struct conn *conn);
     /* The connection is gone: error is 0 when the peer finished or conn_close completed, UV_E*
      * otherwise. Called once, from the end of a turn; the conn is freed right after. */
     void (*on_close)(struct conn *conn, int error);
@@ -27,22 +29,27 @@ struct conn {
     STAILQ_ENTRY(conn) dirty_link;
     struct deferred closing;
     struct slice first; /* the queue: the first slice is embedded, */
-    struct slice *more; /* the others are in a ring that exists only while needed */
+    struct slice *more; /* the others are in an array that exists only while needed */
     uint32_t more_count;
     uint32_t more_cap;
     size_t pending;               /* bytes queued in slices, not yet given to the kernel */
     struct conn_blocked *blocked; /* a write that the socket took only a part of; NULL mostly */
+    struct conn_finish *finish;   /* while finishing */
     struct buf *stash;            /* read while paused */
+    size_t stash_off;             /* what of it has been handled */
+    struct peer *peer;            /* counts this address; NULL: not counted */
     int error;
     unsigned dirty : 1;
     unsigned paused : 1;
+    unsigned ended : 1;     /* the peer sends no more */
     unsigned finishing : 1; /* close once everything is written */
     unsigned closed : 1;    /* nothing more goes in or out */
-    unsigned feeding : 1;
+    unsigned feeding : 1;   /* the stash is being handled */
+    unsigned own_tail : 1;  /* the last slice is a buf of ours that may grow */
 };
 
 /* Takes over an accepted connection on io's loop; reading starts at once. The conn frees itself
- * after on_close. */
+ * after on_close. NULL: there was none to accept any more. */
 struct conn *conn_accept(struct io *io, uv_stream_t *server, const struct conn_handler *handler,
                          void *owner);
 /* An upgrade: later bytes and events go to the new handler. The rest of the bytes being handled is
@@ -65,7 +72,10 @@ void conn_pause(struct conn *conn, const char *rest, size_t len);
 /* Feeds what was kept to on_data, from the end of the turn at the latest, and reads on. */
 void conn_resume(struct conn *conn);
 
-void conn_finish(struct conn *conn); /* Writes what is queued, then closes. Nothing more is read. */
+/* Writes what is queued, tells the peer the end, and closes when the peer has closed too or a short
+ * time later: what it still sends is read and dropped, since closing over unread bytes would reset
+ * the connection and could take the last answer with it (RFC 9112 section 9.6). */
+void conn_finish(struct conn *conn);
 void conn_abort(struct conn *conn, int error); /* Drops what is queued and closes. */
 bool conn_is_closed(
     const struct conn *conn); /* finish or abort has been called, or the peer is gone */

@@ -26,7 +26,7 @@ struct timeout {
 };
 
 struct io {
-    uv_loop_t *loop;
+    uv_loop_t *loop; /* loop->data is left alone */
     const struct config *config;
     struct metrics *metrics;
     struct arena arena;
@@ -39,6 +39,10 @@ struct io {
     STAILQ_HEAD(, conn) dirty;
     struct deferred_list closed; /* run first: they may still emit */
     struct deferred_list frees;  /* run last */
+    uint64_t armed;              /* when the timer fires; UINT64_MAX: it does not run */
+    struct peer *peers;          /* connections by address, see net/peers.h */
+    int refusing;                /* connections that are being told 503 */
+    bool stopped;
 };
 
 int io_init(struct io *io, uv_loop_t *loop, const struct config *config, struct metrics *metrics);
@@ -48,9 +52,10 @@ void io_deinit(struct io *io); /* After that. */
 void io_defer_closed(struct io *io, struct deferred *deferred);
 void io_defer_free(struct io *io, struct deferred *deferred);
 void io_end_turn(struct io *io); /* Also called by itself: at shutdown, and by tests. */
+void io_mark_dirty(struct io *io, struct conn *conn); /* For conn.c: it has output to flush. */
 
-/* (Re)starts: expires after `duration` ms unless restarted or stopped. Exact to the loop's
- * millisecond. */
+/* (Re)starts: expires after `duration` ms (0 counts as 1) unless restarted or stopped. Exact to the
+ * loop's millisecond. */
 void timeout_start(struct io *io, struct timeout *timeout, uint64_t duration);
 void timeout_stop(struct timeout *timeout);
 

@@ -1,0 +1,509 @@
+/* Connections: one read path into the worker's buffer, one write queue per connection, and an
+ * orderly end. Bytes that the socket refuses are copied into memory of the connection's own, so
+ * that a slow reader pins neither the arena nor more than it is charged for. Protocols install a
+ * handler; net/io calls conn_flush at the end of the turn; the listener makes the conns. */
+#include "net/conn.h"
+
+#include "base/memory.h"
+#include "net/peers.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define FLUSH_NOW 65536     /* bytes pending that are not worth keeping until the end of the turn */
+#define GATHER 64           /* slices in one write */
+#define TAIL_MIN 4096       /* a tail of our own behind a blocked write grows from this */
+#define TAIL_MAX 65536      /* to this */
+#define STALLED_AFTER 10000 /* ms a finishing peer may take to read nothing at all */
+#define LINGER 2000         /* ms it may take to close after we have */
+
+/* A write that libuv keeps until the socket takes it. */
+struct conn_blocked {
+    uv_write_t req;
+    size_t len;
+    uint32_t count;
+    struct slice slices[]; /* each owns a reference */
+};
+
+struct conn_finish {
+    struct timeout timeout;
+    struct conn *conn;
+    size_t queued;  /* when the timeout was started: is the peer reading at all? */
+    bool lingering; /* all is written; only the peer's end is missing */
+};
+
+static void start_close(struct conn *conn, int error);
+static void start_reading(struct conn *conn);
+static void end_of_turn(struct deferred *deferred);
+static void feed(struct conn *conn);
+static void after_flush(struct conn *conn);
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static void on_handle_closed(uv_handle_t *handle) {
+    struct conn *conn = handle->data;
+    peer_release(conn->io, conn->peer);
+    free(conn);
+}
+
+struct conn *conn_accept(struct io *io, uv_stream_t *server, const struct conn_handler *handler,
+                         void *owner) {
+    struct conn *conn = memory_zalloc(sizeof *conn);
+    conn->io = io;
+    conn->handler = handler;
+    conn->owner = owner;
+    conn->closing.run = end_of_turn;
+    uv_tcp_init(io->loop, &conn->tcp);
+    conn->tcp.data = conn;
+    if (uv_accept(server, (uv_stream_t *)&conn->tcp)) {
+        uv_close((uv_handle_t *)&conn->tcp, on_handle_closed);
+        return NULL;
+    }
+    io->metrics->connections++;
+    /* Output is gathered by us, once per turn: the kernel must not wait for more. */
+    uv_tcp_nodelay(&conn->tcp, 1);
+    start_reading(conn);
+    return conn;
+}
+
+void conn_set_handler(struct conn *conn, const struct conn_handler *handler, void *owner) {
+    conn->handler = handler;
+    conn->owner = owner;
+}
+
+static void drop_queue(struct conn *conn) {
+    slice_release(&conn->first);
+    for (uint32_t i = 0; i < conn->more_count; i++)
+        slice_release(&conn->more[i]);
+    free(conn->more);
+    conn->more = NULL;
+    conn->more_count = conn->more_cap = 0;
+    conn->pending = 0;
+    conn->own_tail = 0;
+}
+
+/* While the stash is being handled its bytes are in use: feed() drops it then. */
+static void drop_stash(struct conn *conn) {
+    if (conn->feeding)
+        return;
+    buf_unref(conn->stash);
+    conn->stash = NULL;
+    conn->stash_off = 0;
+}
+
+static void drop_finish(struct conn *conn) {
+    if (!conn->finish)
+        return;
+    timeout_stop(&conn->finish->timeout);
+    free(conn->finish);
+    conn->finish = NULL;
+}
+
+/* Marks the conn closed; the rest waits for the end of the turn, for the caller may be anywhere,
+ * even in the middle of a fan-out over conns. */
+static void start_close(struct conn *conn, int error) {
+    if (conn->closed)
+        return;
+    conn->closed = 1;
+    conn->error = error;
+    uv_read_stop((uv_stream_t *)&conn->tcp);
+    drop_queue(conn);
+    drop_stash(conn);
+    drop_finish(conn);
+    io_defer_closed(conn->io, &conn->closing);
+}
+
+/* A closed conn is dirty no more once the flush that follows has passed it, and the handle's close
+ * callback comes after that. */
+static void end_of_turn(struct deferred *deferred) {
+    struct conn *conn = (struct conn *)((char *)deferred - offsetof(struct conn, closing));
+    if (!conn->closed) {
+        feed(conn);
+        return;
+    }
+    if (conn->handler)
+        conn->handler->on_close(conn, conn->error);
+    conn->io->metrics->connections--;
+    uv_close((uv_handle_t *)&conn->tcp, on_handle_closed);
+}
+
+void conn_abort(struct conn *conn, int error) {
+    start_close(conn, error);
+}
+
+bool conn_is_closed(const struct conn *conn) {
+    return conn->closed || conn->finishing;
+}
+
+void conn_address(const struct conn *conn, char *out, size_t size) {
+    struct sockaddr_storage address = {0};
+    int len = sizeof address;
+    out[0] = '\0';
+    if (!uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &len))
+        peer_text((struct sockaddr *)&address, out, size);
+}
+
+/* --- reading -------------------------------------------------------------------------------- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
+    (void)suggested;
+    struct conn *conn = handle->data;
+    *buf = uv_buf_init(conn->io->read_buffer, (unsigned)conn->io->read_size);
+}
+
+static void on_read_end(struct conn *conn) {
+    conn->ended = 1;
+    if (conn->finishing) {
+        if (conn->finish->lingering)
+            start_close(conn, 0);
+    } else if (conn->handler->on_end) {
+        conn->handler->on_end(conn);
+    } else {
+        conn_finish(conn);
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf) {
+    struct conn *conn = stream->data;
+    if (len > 0) {
+        conn->io->metrics->bytes_received += (uint64_t)len;
+        if (!conn->finishing)
+            conn->handler->on_data(conn, buf->base, (size_t)len);
+    } else if (len == UV_EOF) {
+        on_read_end(conn);
+    } else if (len < 0) {
+        /* A peer that resets after our last byte has finished in its own way. */
+        start_close(conn, conn->finish && conn->finish->lingering ? 0 : (int)len);
+    }
+}
+
+static void start_reading(struct conn *conn) {
+    if (!conn->closed && !conn->ended && !conn->paused)
+        uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
+}
+
+/* Hands out what was kept. Whatever on_data does not take is the tail of what it got, so that
+ * conn_pause only has to step back. */
+static void feed(struct conn *conn) {
+    conn->feeding = 1;
+    while (conn->stash && conn->stash_off < conn->stash->len && !conn->paused &&
+           !conn_is_closed(conn)) {
+        char *at = conn->stash->bytes + conn->stash_off;
+        size_t len = conn->stash->len - conn->stash_off;
+        if (len > conn->io->read_size)
+            len = conn->io->read_size;
+        conn->stash_off += len;
+        conn->handler->on_data(conn, at, len);
+    }
+    conn->feeding = 0;
+    if (conn_is_closed(conn) || (conn->stash && conn->stash_off == conn->stash->len))
+        drop_stash(conn);
+    if (!conn->stash)
+        start_reading(conn);
+}
+
+void conn_pause(struct conn *conn, const char *rest, size_t len) {
+    if (conn_is_closed(conn))
+        return;
+    conn->paused = 1;
+    uv_read_stop((uv_stream_t *)&conn->tcp);
+    if (conn->feeding) {
+        conn->stash_off -= len;
+    } else if (len) {
+        size_t kept = conn->stash ? conn->stash->len : 0;
+        struct buf *stash = buf_new(kept + len);
+        if (kept)
+            memcpy(stash->bytes, conn->stash->bytes, kept);
+        memcpy(stash->bytes + kept, rest, len);
+        stash->len = kept + len;
+        buf_unref(conn->stash);
+        conn->stash = stash;
+    }
+}
+
+void conn_resume(struct conn *conn) {
+    if (!conn->paused)
+        return;
+    conn->paused = 0;
+    if (conn->stash)
+        io_defer_closed(conn->io, &conn->closing);
+    else
+        start_reading(conn);
+}
+
+/* --- the write queue ------------------------------------------------------------------------ */
+
+static struct slice *last_slice(struct conn *conn) {
+    return conn->more_count ? &conn->more[conn->more_count - 1] : &conn->first;
+}
+
+/* Takes over the reference that the slice owns. */
+static void push_take(struct conn *conn, const struct slice *slice) {
+    conn->own_tail = 0;
+    if (!conn->first.buf) {
+        conn->first = *slice;
+        return;
+    }
+    if (conn->more_count == conn->more_cap) {
+        conn->more_cap = conn->more_cap ? conn->more_cap * 2 : 4;
+        conn->more = memory_resize(conn->more, conn->more_cap * sizeof *conn->more);
+    }
+    conn->more[conn->more_count++] = *slice;
+}
+
+/* A slice that is less than half of its block would keep more alive than it is charged for. */
+static bool worth_keeping(const struct slice *slice) {
+    return slice->len >= slice->buf->cap / 2;
+}
+
+/* Behind a blocked write bytes wait long: small ones go into a block of our own. */
+static void push_copy(struct conn *conn, const char *bytes, size_t len) {
+    struct slice *last = last_slice(conn);
+    if (!conn->own_tail || last->buf->cap - last->buf->len < len) {
+        size_t cap = conn->pending < TAIL_MIN ? TAIL_MIN : conn->pending;
+        cap = cap > TAIL_MAX ? TAIL_MAX : cap;
+        struct slice fresh = {.buf = buf_new(cap > len ? cap : len)};
+        push_take(conn, &fresh);
+        conn->own_tail = 1;
+        last = last_slice(conn);
+    }
+    memcpy(last->buf->bytes + last->buf->len, bytes, len);
+    last->buf->len += len;
+    last->len += len;
+}
+
+static void push(struct conn *conn, const struct slice *slice) {
+    struct slice *last = last_slice(conn);
+    if (conn->blocked && !worth_keeping(slice)) {
+        push_copy(conn, slice_bytes(slice), slice->len);
+    } else if (last->buf == slice->buf && last->off + last->len == slice->off) {
+        last->len += slice->len;
+    } else {
+        struct slice kept = *slice;
+        buf_ref(kept.buf);
+        push_take(conn, &kept);
+    }
+    conn->pending += slice->len;
+}
+
+ssize_t conn_write(struct conn *conn, const struct slice *slice) {
+    if (conn_is_closed(conn))
+        return UV_ECANCELED;
+    if (slice->len)
+        push(conn, slice);
+    if (conn->pending > FLUSH_NOW && !conn->blocked) {
+        conn_flush(conn);
+        if (conn->closed)
+            return UV_ECANCELED;
+    }
+    size_t queued = conn_queued(conn);
+    if (queued > conn->io->config->hard_limit) {
+        conn_abort(conn, UV_ENOBUFS);
+        return UV_ENOBUFS;
+    }
+    if (conn->pending && !conn->blocked)
+        io_mark_dirty(conn->io, conn);
+    return (ssize_t)queued;
+}
+
+ssize_t conn_write_bytes(struct conn *conn, const void *bytes, size_t len) {
+    if (conn_is_closed(conn))
+        return UV_ECANCELED;
+    memcpy(arena_reserve(&conn->io->arena, len), bytes, len);
+    struct slice slice = arena_commit(&conn->io->arena, len);
+    ssize_t queued = conn_write(conn, &slice);
+    slice_release(&slice);
+    return queued;
+}
+
+size_t conn_queued(const struct conn *conn) {
+    return conn->pending + uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp);
+}
+
+bool conn_blocked(const struct conn *conn) {
+    return conn->blocked;
+}
+
+/* --- flushing ------------------------------------------------------------------------------- */
+
+/* Appends to what a blocked write holds: by reference if it is worth it, otherwise into copy, which
+ * has the room for all such slices. */
+static void keep_slice(struct conn_blocked *blocked, struct buf *copy, const struct slice *slice) {
+    struct slice kept = *slice;
+    if (!worth_keeping(slice)) {
+        memcpy(copy->bytes + copy->len, slice_bytes(slice), slice->len);
+        kept = (struct slice){.buf = copy, .off = copy->len, .len = slice->len};
+        copy->len += slice->len;
+        struct slice *last = blocked->count ? &blocked->slices[blocked->count - 1] : NULL;
+        if (last && last->buf == copy) {
+            last->len += kept.len;
+            return;
+        }
+    }
+    buf_ref(kept.buf);
+    blocked->slices[blocked->count++] = kept;
+}
+
+static void free_blocked(struct conn_blocked *blocked) {
+    for (uint32_t i = 0; i < blocked->count; i++)
+        slice_release(&blocked->slices[i]);
+    free(blocked);
+}
+
+static void on_written(uv_write_t *req, int status) {
+    struct conn *conn = req->handle->data;
+    struct conn_blocked *blocked = conn->blocked;
+    conn->blocked = NULL;
+    if (!status)
+        conn->io->metrics->bytes_sent += blocked->len;
+    free_blocked(blocked);
+    if (conn->closed)
+        return;
+    if (status) {
+        start_close(conn, status);
+        return;
+    }
+    conn_flush(conn);
+    if (!conn->closed && !conn->blocked && !conn->finishing && conn->handler->on_drain)
+        conn->handler->on_drain(conn);
+}
+
+/* Hands these slices to libuv, which writes them when the socket takes bytes again. 0 or UV_E*. */
+static int block(struct conn *conn, const struct slice *slices, uint32_t count) {
+    struct conn_blocked *blocked = memory_alloc(sizeof *blocked + count * sizeof *blocked->slices);
+    size_t small = 0;
+    blocked->len = blocked->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        blocked->len += slices[i].len;
+        small += worth_keeping(&slices[i]) ? 0 : slices[i].len;
+    }
+    struct buf *copy = buf_new(small);
+    for (uint32_t i = 0; i < count; i++)
+        keep_slice(blocked, copy, &slices[i]);
+    buf_unref(copy);
+    uv_buf_t *bufs = memory_alloc(blocked->count * sizeof *bufs);
+    for (uint32_t i = 0; i < blocked->count; i++)
+        bufs[i] =
+            uv_buf_init((char *)slice_bytes(&blocked->slices[i]), (unsigned)blocked->slices[i].len);
+    conn->blocked = blocked;
+    /* Can only fail for a handle that is no stream; errors of the socket come to on_written. */
+    int error =
+        uv_write(&blocked->req, (uv_stream_t *)&conn->tcp, bufs, blocked->count, on_written);
+    free(bufs);
+    if (error) {
+        conn->blocked = NULL;
+        free_blocked(blocked);
+    }
+    return error;
+}
+
+/* One gathered write of as many slices as fit. The bytes taken, 0 when the socket refuses, UV_E*.
+ */
+static ssize_t write_some(struct conn *conn, const struct slice *slices, uint32_t count) {
+    uv_buf_t bufs[GATHER];
+    uint32_t n = count < GATHER ? count : GATHER;
+    for (uint32_t i = 0; i < n; i++)
+        bufs[i] = uv_buf_init((char *)slice_bytes(&slices[i]), (unsigned)slices[i].len);
+    ssize_t written = uv_try_write((uv_stream_t *)&conn->tcp, bufs, n);
+    if (written == UV_EAGAIN)
+        return 0;
+    if (written > 0)
+        conn->io->metrics->bytes_sent += (uint64_t)written;
+    return written;
+}
+
+/* Writes until all is gone or the socket refuses. The slices keep their references; those at the
+ * front shrink to what is left. Returns how many of them are done, or UV_E*. */
+static ssize_t write_slices(struct conn *conn, struct slice *slices, uint32_t count) {
+    uint32_t done = 0;
+    while (done < count) {
+        ssize_t written = write_some(conn, slices + done, count - done);
+        if (written <= 0)
+            return written ? written : (ssize_t)done;
+        uint32_t end = count - done > GATHER ? done + GATHER : count;
+        while (done < end && (size_t)written >= slices[done].len)
+            written -= (ssize_t)slices[done++].len;
+        if (done == end)
+            continue;
+        /* A short write: asking again would only be told to wait. */
+        slices[done].off += (size_t)written;
+        slices[done].len -= (size_t)written;
+        break;
+    }
+    return done;
+}
+
+/* The queue lies in two places; mostly there is only the embedded slice. */
+static void write_queue(struct conn *conn) {
+    struct slice *slices = &conn->first;
+    uint32_t count = conn->more_count + 1;
+    if (conn->more_count) {
+        slices = memory_alloc(count * sizeof *slices);
+        slices[0] = conn->first;
+        memcpy(slices + 1, conn->more, conn->more_count * sizeof *slices);
+    }
+    ssize_t done = write_slices(conn, slices, count);
+    int error = done < 0 ? (int)done : 0;
+    if (!error && done < count)
+        error = block(conn, slices + done, count - (uint32_t)done);
+    if (slices != &conn->first)
+        free(slices);
+    drop_queue(conn);
+    if (error)
+        start_close(conn, error);
+}
+
+void conn_flush(struct conn *conn) {
+    if (conn->closed || conn->blocked)
+        return;
+    if (conn->pending)
+        write_queue(conn);
+    if (conn->finishing && !conn->closed && !conn->blocked)
+        after_flush(conn);
+}
+
+/* --- finishing ------------------------------------------------------------------------------ */
+
+static void on_finish_timeout(struct timeout *timeout) {
+    struct conn_finish *finish = (struct conn_finish *)timeout;
+    struct conn *conn = finish->conn;
+    size_t queued = conn_queued(conn);
+    if (finish->lingering) {
+        start_close(conn, 0);
+    } else if (queued >= finish->queued) {
+        start_close(conn, UV_ETIMEDOUT);
+    } else {
+        finish->queued = queued;
+        timeout_start(conn->io, timeout, STALLED_AFTER);
+    }
+}
+
+void conn_finish(struct conn *conn) {
+    if (conn_is_closed(conn))
+        return;
+    conn->finishing = 1;
+    conn->paused = 0;
+    drop_stash(conn);
+    struct conn_finish *finish = memory_zalloc(sizeof *finish);
+    finish->timeout.expired = on_finish_timeout;
+    finish->conn = conn;
+    finish->queued = conn_queued(conn);
+    conn->finish = finish;
+    timeout_start(conn->io, &finish->timeout, STALLED_AFTER);
+    start_reading(conn);
+    io_mark_dirty(conn->io, conn);
+}
+
+/* Everything of a finishing conn is written: says so to the peer and waits for its end. libuv holds
+ * no write by now, so shutdown(2) can be called directly. */
+static void after_flush(struct conn *conn) {
+    uv_os_fd_t fd;
+    if (conn->finish->lingering)
+        return;
+    if (conn->ended || uv_fileno((uv_handle_t *)&conn->tcp, &fd) || shutdown(fd, SHUT_WR)) {
+        start_close(conn, 0);
+        return;
+    }
+    conn->finish->lingering = true;
+    timeout_start(conn->io, &conn->finish->timeout, LINGER);
+}
