@@ -11,9 +11,10 @@
 
 struct config {
     /* where to listen */
-    char *host;  /* "127.0.0.1" in dev, "0.0.0.0" in run unless given */
+    char *host;  /* NULL: not given, which means 127.0.0.1 in dev and 0.0.0.0 in run */
     int port;    /* 0: any free one */
-    char *admin; /* ADDR:PORT of /healthz and /metrics; NULL: off. Default 127.0.0.1:0 in dev */
+    char *admin; /* HOST:PORT of /healthz and /metrics, or "off"; NULL: not given, which means
+                    127.0.0.1:0 in dev and off in run */
     int backlog;
     /* HTTP */
     size_t max_head; /* bytes */
@@ -57,9 +58,12 @@ struct config_error {
 void config_init(struct config *config); /* The defaults. */
 void config_deinit(struct config *config);
 /* Applies file, environment, then flags. argv has neither the program's name nor the command. Words
- * that are no flags are moved to the front of argv in order, their number to *words. --config FILE
- * names the file (JSON object). 0 or UV_EINVAL. */
+ * that are no flags, and all after "--", are moved to the front of argv in order, their number to
+ * *words. --config FILE or MOONWIRE_CONFIG names the file. 0 or UV_EINVAL. */
 int config_load(struct config *config, int argc, char **argv, int *words,
+                struct config_error *error);
+/* The text of a config file: a JSON object of options. path is for the error. 0 or UV_EINVAL. */
+int config_read(struct config *config, struct span json, const char *path,
                 struct config_error *error);
 void config_help(struct writer *out); /* The options, a line or two each, in the table's order. */
 

@@ -2,7 +2,8 @@
  * nothing but the room for strings with escapes, and functions that append to a writer. No tree:
  * where one is wanted, cJSON serves. The last of duplicate keys wins by the driver assigning in
  * order; U+0000 is kept; a lone surrogate escape becomes its three-byte form (WTF-8) and is escaped
- * again on the way out. */
+ * again on the way out. A literal -0 is the integer 0, which is what JavaScript would print for it;
+ * a number that no finite double is near (1e400) is refused. */
 #ifndef MOONWIRE_BASE_JSON_H
 #define MOONWIRE_BASE_JSON_H
 
@@ -36,6 +37,7 @@ struct json_reader {
     const char *error; /* A phrase such as "unexpected character", static. */
     unsigned depth;
     unsigned state;
+    bool list;
     uint64_t objects; /* Bit per open depth: an object, not an array. */
     struct writer scratch;
 };
@@ -48,9 +50,10 @@ void json_reader_init(struct json_reader *r, const char *bytes, size_t len);
 void json_reader_init_list(struct json_reader *r, const char *bytes, size_t len);
 void json_reader_deinit(struct json_reader *r);
 enum json_token json_next(struct json_reader *r);
-/* In the place of json_next where a value is expected: skips the value and gives its bytes. Only
- * brackets and strings are followed: what the value says is checked when it is read. JSON_ERROR or
- * any other token on success. */
+/* In the place of json_next: where a value stands next, skips the whole of it, gives its bytes and
+ * returns the token that it begins with (JSON_NUMBER for every number). Only brackets and strings
+ * are followed: what the value says is checked when it is read. Where no value stands next, it is
+ * json_next, and the span is empty. */
 enum json_token json_skip(struct json_reader *r, struct span *value);
 size_t json_offset(const struct json_reader *r); /* Of the next byte; for error messages. */
 

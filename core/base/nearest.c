@@ -39,7 +39,10 @@ unsigned nearest_distance(struct span a, struct span b) {
 }
 
 unsigned nearest_limit(struct span word) {
-    return word.len < 3 ? 1 : word.len < 6 ? 2 : (unsigned)min(2 + (unsigned)word.len / 6, 4);
+    return word.len < 2   ? 0
+           : word.len < 4 ? 1
+           : word.len < 6 ? 2
+                          : min(2 + (unsigned)(word.len / 6), 4);
 }
 
 const char *nearest_name(struct span word, const void *names, size_t count, size_t stride) {
