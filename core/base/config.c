@@ -72,8 +72,8 @@ const struct option config_options[] = {
 
     {"shutdown_timeout", OPTION_SECONDS, AT(shutdown_timeout), 0, 3600, "10", "Running",
      "to tell clients and flush before exiting"},
-    {"pid_file", OPTION_TEXT, AT(pid_file), 0, 0, NULL, NULL,
-     "for `moonwire reload`; default: from the handler file's path"},
+    {"control", OPTION_TEXT, AT(control), 0, 0, NULL, NULL,
+     "socket for `moonwire reload`; default: named after the app"},
     {"log_level", OPTION_LEVEL, AT(log_level), 0, 0, "info", NULL,
      "debug, info, warn or error"},
     {"log_json", OPTION_SWITCH, AT(log_json), 0, 0, "off", NULL,
@@ -97,7 +97,7 @@ void config_init(struct config *config) {
 void config_deinit(struct config *config) {
     free(config->host);
     free(config->admin);
-    free(config->pid_file);
+    free(config->control);
     memset(config, 0, sizeof *config);
 }
 

@@ -43,8 +43,8 @@ struct config {
     size_t lua_memory;       /* bytes per worker */
     /* life */
     uint64_t shutdown_timeout; /* ms */
-    char *pid_file; /* of the running server, for `moonwire reload`; default: derived from the app's
-                       path */
+    char *control; /* the socket through which `moonwire reload` reaches the running server; NULL:
+                      named after the app's path */
     enum log_level log_level;
     bool log_json;
 };

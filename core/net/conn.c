@@ -131,6 +131,16 @@ void conn_abort(struct conn *conn, int error) {
     start_close(conn, error);
 }
 
+static void abort_if_conn(uv_handle_t *handle, void *io) {
+    struct conn *conn = handle->data;
+    if (handle->type == UV_TCP && !uv_is_closing(handle) && conn->io == io)
+        conn_abort(conn, UV_ECANCELED);
+}
+
+void conn_abort_all(struct io *io) {
+    uv_walk(io->loop, abort_if_conn, io);
+}
+
 bool conn_is_closed(const struct conn *conn) {
     return conn->closed || conn->finishing;
 }

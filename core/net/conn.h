@@ -77,6 +77,8 @@ void conn_resume(struct conn *conn);
  * the connection and could take the last answer with it (RFC 9112 section 9.6). */
 void conn_finish(struct conn *conn);
 void conn_abort(struct conn *conn, int error); /* Drops what is queued and closes. */
+/* Aborts every conn of this worker, for its end. Listeners have been stopped before. */
+void conn_abort_all(struct io *io);
 bool conn_is_closed(
     const struct conn *conn); /* finish or abort has been called, or the peer is gone */
 /* The peer's address as text into `out` (at least 46 bytes); "" if unknown. */

@@ -49,7 +49,7 @@ static void the_defaults_are_those_of_the_design(void **state) {
     assert_int_equal(load((char *[]){NULL}), 0);
     assert_null(config.host);
     assert_null(config.admin);
-    assert_null(config.pid_file);
+    assert_null(config.control);
     assert_int_equal(config.port, 3000);
     assert_int_equal(config.max_head, 16 * 1024);
     assert_int_equal(config.max_headers, 100);
