@@ -308,7 +308,7 @@ static void membership_survives_any_order(void **state) {
         int c = (int)(seed >> 16) % CLIENTS;
         seed = seed * 1103515245u + 12345u;
         int r = (int)(seed >> 16) % ROOMS;
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "r%d", r);
         struct client *client = &house.clients[c].client;
         assert_int_equal(hub_is_member(client, span_of(name)), in[c][r]);
@@ -320,7 +320,7 @@ static void membership_survives_any_order(void **state) {
         in[c][r] = !in[c][r];
     }
     for (int r = 0; r < ROOMS; r++) {
-        char name[8];
+        char name[16];
         size_t expected = 0;
         snprintf(name, sizeof name, "r%d", r);
         for (int c = 0; c < CLIENTS; c++) {
