@@ -17,17 +17,25 @@ enum event_kind {
 
 struct event {
     enum event_kind kind;
-    struct span
-        name; /* event or room, unescaped; borrowed from the reader's bytes or from scratch */
+    struct span name;  /* event or room, unescaped; borrowed from the text, or from scratch */
     struct span args;  /* values without brackets, not validated */
-    struct span id;    /* JSON; empty: no reply wanted */
-    struct span error; /* EVENT_ANSWER: the code */
+    struct span id;    /* JSON, a string or a number of at most EVENT_ID_MAX bytes; empty: no reply
+                          wanted */
+    struct span error; /* EVENT_ANSWER: the code, unescaped; empty: a success */
+    uint64_t number;   /* EVENT_ANSWER: the id as a number */
     struct writer scratch;
 };
 
+#define EVENT_ID_MAX 128
+
+/* Fills *e, whatever was there. "args" wins over "data"; unknown keys are ignored. The text is
+ * borrowed until event_deinit. */
 void event_read(struct event *e, struct span text);
 void event_deinit(struct event *e);
 /* Appends the JSON text of an EVENT or REPLY message. */
 void event_write(struct writer *out, const struct message *m);
+/* Appends the arguments as one value, where a format has room for one: the only one as it is,
+ * several as an array, none as null. */
+void event_write_args(struct writer *out, struct span args, uint32_t argc);
 
 #endif
