@@ -30,6 +30,7 @@ report() {
 refuses() {
     local output result=failed
     new_tree
+    mkdir -p "$(dirname "$tree/core/$1")"
     printf '/* a file */\n%s\n' "$2" >"$tree/core/$1"
     if ! output=$("$check" "$tree") && [[ $output == *"core/$1:2: "*"$3"* ]]; then
         result=passed
@@ -61,7 +62,7 @@ refuses worker.c '#include <net/net.h>' 'write it with quotes'
 refuses worker.c '#include <lua5.4/lauxlib.h>' "only core/script includes Lua's headers"
 refuses main.c '#include "lua.h"' "only core/script includes Lua's headers"
 refuses base/x.c '#include HEADER' 'cannot be checked'
-refuses stray.c '#include <stdio.h>' 'core/stray is not a layer'
+refuses stray/x.c '#include <stdio.h>' 'core/stray is not a layer'
 
 accepts base/x.c '#include "base/base.h"'
 accepts net/x.c '#include <uv.h>'
@@ -69,7 +70,7 @@ accepts http/x.c '#include "net/net.h"'
 accepts http/x.c '#include "hub/hub.h" // a reason'
 accepts proto/x.c '#include "broker/broker.h"'
 accepts script/x.c '#include <lua.h>'
-accepts worker_admin.c '#include "proto/proto.h"'
+accepts admin.c '#include "proto/proto.h"'
 accepts main.c '#include "worker.h"'
 
 echo "1..$number"

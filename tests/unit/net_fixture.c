@@ -62,12 +62,12 @@ void fixture_turn(struct fixture *f) {
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     (void)suggested;
-    struct client_socket *client = handle->data;
+    struct remote *client = handle->data;
     *buf = uv_buf_init(client->buffer, sizeof client->buffer);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf) {
-    struct client_socket *client = stream->data;
+    struct remote *client = stream->data;
     if (len > 0) {
         writer_put(&client->received, buf->base, (size_t)len);
     } else if (len < 0) {
@@ -78,13 +78,13 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf) {
 
 static void on_connect(uv_connect_t *req, int status) {
     assert_int_equal(status, 0);
-    struct client_socket *client = req->handle->data;
+    struct remote *client = req->handle->data;
     client->connected = true;
-    client_read(client, true);
+    remote_read(client, true);
 }
 
-struct client_socket *client_connect(struct fixture *f) {
-    struct client_socket *client = memory_zalloc(sizeof *client);
+struct remote *remote_connect(struct fixture *f) {
+    struct remote *client = memory_zalloc(sizeof *client);
     struct sockaddr_in address;
     uv_ip4_addr("127.0.0.1", f->port, &address);
     uv_tcp_init(&f->loop, &client->tcp);
@@ -107,18 +107,18 @@ static void on_sent(uv_write_t *req, int status) {
     free(req);
 }
 
-void client_send(struct client_socket *client, const void *bytes, size_t len) {
+void remote_send(struct remote *client, const void *bytes, size_t len) {
     struct sending *sending = memory_alloc(sizeof *sending + len);
     memcpy(sending->bytes, bytes, len);
     uv_buf_t buf = uv_buf_init(sending->bytes, (unsigned)len);
     assert_int_equal(uv_write(&sending->req, (uv_stream_t *)&client->tcp, &buf, 1, on_sent), 0);
 }
 
-void client_sends(struct client_socket *client, const char *text) {
-    client_send(client, text, strlen(text));
+void remote_sends(struct remote *client, const char *text) {
+    remote_send(client, text, strlen(text));
 }
 
-void client_read(struct client_socket *client, bool read) {
+void remote_read(struct remote *client, bool read) {
     if (read)
         uv_read_start((uv_stream_t *)&client->tcp, on_alloc, on_read);
     else
@@ -130,7 +130,7 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
     *(bool *)req->data = true;
 }
 
-void client_half_close(struct fixture *f, struct client_socket *client) {
+void remote_half_close(struct fixture *f, struct remote *client) {
     bool done = false;
     uv_shutdown_t req = {.data = &done};
     assert_int_equal(uv_shutdown(&req, (uv_stream_t *)&client->tcp, on_shutdown), 0);
@@ -138,14 +138,14 @@ void client_half_close(struct fixture *f, struct client_socket *client) {
 }
 
 static void on_closed(uv_handle_t *handle) {
-    ((struct client_socket *)handle->data)->closed = true;
+    ((struct remote *)handle->data)->closed = true;
 }
 
-void client_reset(struct client_socket *client) {
+void remote_reset(struct remote *client) {
     assert_int_equal(uv_tcp_close_reset(&client->tcp, on_closed), 0);
 }
 
-void client_free(struct fixture *f, struct client_socket *client) {
+void remote_free(struct fixture *f, struct remote *client) {
     if (!uv_is_closing((uv_handle_t *)&client->tcp))
         uv_close((uv_handle_t *)&client->tcp, on_closed);
     RUN_UNTIL(f, client->closed);
@@ -153,7 +153,7 @@ void client_free(struct fixture *f, struct client_socket *client) {
     free(client);
 }
 
-size_t client_count(const struct client_socket *client, const char *text) {
+size_t remote_count(const struct remote *client, const char *text) {
     struct span all = writer_span(&client->received);
     size_t count = 0;
     size_t len = strlen(text);
@@ -165,11 +165,11 @@ size_t client_count(const struct client_socket *client, const char *text) {
     return count;
 }
 
-bool client_has(const struct client_socket *client, const char *text) {
-    return client_count(client, text) > 0;
+bool remote_has(const struct remote *client, const char *text) {
+    return remote_count(client, text) > 0;
 }
 
-const char *client_text(struct client_socket *client) {
+const char *remote_text(struct remote *client) {
     *writer_reserve(&client->received, 1) = '\0';
     return writer_span(&client->received).at;
 }

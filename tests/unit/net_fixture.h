@@ -32,7 +32,7 @@ void fixture_turn(struct fixture *f); /* One turn of the loop, sleeping in poll.
             fixture_turn(f);    \
     } while (0)
 
-struct client_socket {
+struct remote {
     uv_tcp_t tcp;
     uv_connect_t connecting;
     struct writer received;
@@ -44,15 +44,15 @@ struct client_socket {
     char buffer[65536];
 };
 
-struct client_socket *client_connect(struct fixture *f); /* Returns when it is connected. */
-void client_send(struct client_socket *client, const void *bytes, size_t len);
-void client_sends(struct client_socket *client, const char *text);
-void client_read(struct client_socket *client, bool read); /* Clients read from the start. */
-void client_half_close(struct fixture *f, struct client_socket *client);
-void client_reset(struct client_socket *client); /* Closes with a RST; client_free as usual. */
-void client_free(struct fixture *f, struct client_socket *client);
-size_t client_count(const struct client_socket *client, const char *text); /* occurrences */
-bool client_has(const struct client_socket *client, const char *text);
-const char *client_text(struct client_socket *client); /* NUL-terminated */
+struct remote *remote_connect(struct fixture *f); /* Returns when it is connected. */
+void remote_send(struct remote *client, const void *bytes, size_t len);
+void remote_sends(struct remote *client, const char *text);
+void remote_read(struct remote *client, bool read); /* Clients read from the start. */
+void remote_half_close(struct fixture *f, struct remote *client);
+void remote_reset(struct remote *client); /* Closes with a RST; remote_free as usual. */
+void remote_free(struct fixture *f, struct remote *client);
+size_t remote_count(const struct remote *client, const char *text); /* occurrences */
+bool remote_has(const struct remote *client, const char *text);
+const char *remote_text(struct remote *client); /* NUL-terminated */
 
 #endif

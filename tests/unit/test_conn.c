@@ -13,7 +13,7 @@
 struct end {
     struct fixture f;
     struct conn *conn; /* the last one accepted; NULL once closed */
-    struct client_socket *client;
+    struct remote *client;
     struct writer got;
     size_t largest; /* piece */
     size_t take;    /* take so many bytes of a piece, pause with the rest; 0: all */
@@ -69,12 +69,12 @@ static void end_open(struct end *e) {
     memset(e, 0, sizeof *e);
     fixture_init(&e->f);
     fixture_listen(&e->f, on_accept, e);
-    e->client = client_connect(&e->f);
+    e->client = remote_connect(&e->f);
     RUN_UNTIL(&e->f, e->conn);
 }
 
 static void end_deinit(struct end *e) {
-    client_free(&e->f, e->client);
+    remote_free(&e->f, e->client);
     RUN_UNTIL(&e->f, e->closes == 1);
     fixture_deinit(&e->f);
     writer_deinit(&e->got);
@@ -151,7 +151,7 @@ static void test_much_output_is_flushed_at_once(void **state) {
 
 /* Writes until the socket refuses; returns what has been written. */
 static size_t fill(struct end *e) {
-    client_read(e->client, false);
+    remote_read(e->client, false);
     struct buf *piece = pattern(65536);
     size_t total = 0;
     int small = 16384; /* So that the socket's own buffers do not take everything. */
@@ -184,7 +184,7 @@ static void test_slow_reader_pins_no_arena_and_gets_everything_in_order(void **s
     writer_put(&expected, large->bytes, large->len);
     buf_unref(large);
     assert_int_equal(e.drains, 0);
-    client_read(e.client, true);
+    remote_read(e.client, true);
     size_t total = before + writer_len(&expected);
     RUN_UNTIL(&e.f, received(&e) == total);
     RUN_UNTIL(&e.f, e.drains == 1);
@@ -204,7 +204,7 @@ static void test_short_write_copies_small_slices_out(void **state) {
     (void)state;
     struct end e;
     end_open(&e);
-    client_read(e.client, false);
+    remote_read(e.client, false);
     int small = 16384;
     uv_send_buffer_size((uv_handle_t *)&e.conn->tcp, &small);
     size_t total = 0;
@@ -223,7 +223,7 @@ static void test_short_write_copies_small_slices_out(void **state) {
         conn_flush(e.conn);
     }
     assert_int_equal(e.f.io.arena.chunk->refs, 1);
-    client_read(e.client, true);
+    remote_read(e.client, true);
     RUN_UNTIL(&e.f, received(&e) == total);
     struct buf *bytes = pattern(5000);
     for (size_t at = 0; at < total; at += 5000)
@@ -237,7 +237,7 @@ static void test_hard_limit_aborts(void **state) {
     struct end e;
     end_open(&e);
     e.f.config.hard_limit = 100000;
-    client_read(e.client, false);
+    remote_read(e.client, false);
     struct buf *piece = pattern(50000);
     struct slice slice = {piece, 0, piece->len};
     ssize_t queued;
@@ -260,7 +260,7 @@ static void test_pause_keeps_the_rest_and_resume_feeds_it_in_order(void **state)
     end_open(&e);
     e.take = 7;
     struct buf *bytes = pattern(1000);
-    client_send(e.client, bytes->bytes, bytes->len);
+    remote_send(e.client, bytes->bytes, bytes->len);
     while (writer_len(&e.got) < bytes->len) {
         RUN_UNTIL(&e.f, e.conn->paused);
         size_t got = writer_len(&e.got);
@@ -269,7 +269,7 @@ static void test_pause_keeps_the_rest_and_resume_feeds_it_in_order(void **state)
     }
     assert_memory_equal(writer_span(&e.got).at, bytes->bytes, bytes->len);
     e.take = 0;
-    client_sends(e.client, "after");
+    remote_sends(e.client, "after");
     RUN_UNTIL(&e.f, writer_len(&e.got) == bytes->len + 5);
     assert_null(e.conn->stash);
     buf_unref(bytes);
@@ -283,7 +283,7 @@ static void test_resume_within_on_data_does_not_recurse(void **state) {
     e.take = 3;
     e.resume_within = true;
     struct buf *bytes = pattern(5000);
-    client_send(e.client, bytes->bytes, bytes->len);
+    remote_send(e.client, bytes->bytes, bytes->len);
     RUN_UNTIL(&e.f, writer_len(&e.got) == bytes->len);
     assert_memory_equal(writer_span(&e.got).at, bytes->bytes, bytes->len);
     buf_unref(bytes);
@@ -328,11 +328,11 @@ static void test_finish_writes_everything_before_it_closes(void **state) {
     conn_write_bytes(e.conn, "the end", 7);
     conn_finish(e.conn);
     assert_int_equal(conn_write_bytes(e.conn, "x", 1), UV_ECANCELED);
-    client_read(e.client, true);
+    remote_read(e.client, true);
     RUN_UNTIL(&e.f, e.client->ended);
     assert_int_equal(e.client->error, 0);
     assert_int_equal(received(&e), before + 7);
-    assert_true(client_has(e.client, "the end"));
+    assert_true(remote_has(e.client, "the end"));
     assert_int_equal(e.drains, 0); /* A conn that finishes has no use for it. */
     end_deinit(&e);
     assert_int_equal(e.error, 0);
@@ -344,12 +344,12 @@ static void test_finish_drains_what_the_peer_still_sends(void **state) {
     struct end e;
     end_open(&e);
     struct buf *upload = pattern(500000);
-    client_send(e.client, upload->bytes, upload->len);
+    remote_send(e.client, upload->bytes, upload->len);
     conn_write_bytes(e.conn, "too large", 9);
     conn_finish(e.conn);
     RUN_UNTIL(&e.f, e.client->ended);
     assert_int_equal(e.client->error, 0);
-    assert_string_equal(client_text(e.client), "too large");
+    assert_string_equal(remote_text(e.client), "too large");
     assert_int_equal(writer_len(&e.got), 0); /* The handler hears nothing more. */
     buf_unref(upload);
     end_deinit(&e);
@@ -371,23 +371,23 @@ static void test_end_of_the_peer_finishes_unless_the_handler_wants_to_know(void 
     struct end e;
     end_open(&e);
     conn_write_bytes(e.conn, "last words", 10);
-    client_half_close(&e.f, e.client);
+    remote_half_close(&e.f, e.client);
     RUN_UNTIL(&e.f, e.closes);
     assert_int_equal(e.error, 0);
     RUN_UNTIL(&e.f, e.client->ended);
-    assert_string_equal(client_text(e.client), "last words");
+    assert_string_equal(remote_text(e.client), "last words");
     end_deinit(&e);
 
     end_open(&e);
     conn_set_handler(e.conn, &half_open, &e);
-    client_half_close(&e.f, e.client);
+    remote_half_close(&e.f, e.client);
     RUN_UNTIL(&e.f, e.ends == 1);
     assert_false(conn_is_closed(e.conn));
     assert_int_equal(conn_write_bytes(e.conn, "answer", 6), 6);
     conn_finish(e.conn);
     RUN_UNTIL(&e.f, e.closes);
     RUN_UNTIL(&e.f, e.client->ended);
-    assert_string_equal(client_text(e.client), "answer");
+    assert_string_equal(remote_text(e.client), "answer");
     end_deinit(&e);
 }
 
@@ -395,7 +395,7 @@ static void test_reset_by_the_peer_is_an_error(void **state) {
     (void)state;
     struct end e;
     end_open(&e);
-    client_reset(e.client);
+    remote_reset(e.client);
     RUN_UNTIL(&e.f, e.closes);
     assert_int_equal(e.error, UV_ECONNRESET);
     end_deinit(&e);

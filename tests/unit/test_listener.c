@@ -24,18 +24,18 @@ static void on_accept(struct conn *conn, void *data) {
     conn_set_handler(conn, &echo, NULL);
 }
 
-static void echoes(struct fixture *f, struct client_socket *client, const char *text) {
-    client_sends(client, text);
-    RUN_UNTIL(f, client_has(client, text));
+static void echoes(struct fixture *f, struct remote *client, const char *text) {
+    remote_sends(client, text);
+    RUN_UNTIL(f, remote_has(client, text));
 }
 
-static void refused(struct fixture *f, struct client_socket *client) {
-    client_sends(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+static void refused(struct fixture *f, struct remote *client) {
+    remote_sends(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     RUN_UNTIL(f, client->ended);
     assert_int_equal(client->error, 0);
-    assert_int_equal(client_count(client, "HTTP/1.1 503 Service Unavailable\r\n"), 1);
-    assert_true(client_has(client, "Connection: close\r\n"));
-    client_free(f, client);
+    assert_int_equal(remote_count(client, "HTTP/1.1 503 Service Unavailable\r\n"), 1);
+    assert_true(remote_has(client, "Connection: close\r\n"));
+    remote_free(f, client);
 }
 
 static void test_port_in_use_and_unknown_host_are_errors(void **state) {
@@ -65,9 +65,9 @@ static void test_host_names_and_ipv6(void **state) {
     int error = listener_start(&f.listener, &f.io, "::", 0, on_accept, &accepted);
     if (error == 0) { /* A machine without IPv6 says otherwise. */
         f.port = listener_port(f.listener);
-        struct client_socket *client = client_connect(&f); /* IPv4, through the same socket. */
+        struct remote *client = remote_connect(&f); /* IPv4, through the same socket. */
         echoes(&f, client, "hello");
-        client_free(&f, client);
+        remote_free(&f, client);
     } else {
         assert_true(error == UV_EAFNOSUPPORT || error == UV_EADDRNOTAVAIL ||
                     error == UV_EAI_FAMILY || error == UV_EAI_ADDRFAMILY || error == UV_EAI_NONAME);
@@ -82,20 +82,20 @@ static void test_limit_of_connections(void **state) {
     f.config.max_connections = 2;
     int accepted = 0;
     fixture_listen(&f, on_accept, &accepted);
-    struct client_socket *one = client_connect(&f);
-    struct client_socket *two = client_connect(&f);
+    struct remote *one = remote_connect(&f);
+    struct remote *two = remote_connect(&f);
     echoes(&f, one, "one");
     echoes(&f, two, "two");
-    refused(&f, client_connect(&f));
+    refused(&f, remote_connect(&f));
     assert_int_equal(accepted, 2);
     assert_int_equal(f.metrics.connections_refused, 1);
     assert_int_equal(f.metrics.connections_accepted, 2);
-    client_free(&f, one);
+    remote_free(&f, one);
     RUN_UNTIL(&f, f.metrics.connections == 1);
-    struct client_socket *three = client_connect(&f);
+    struct remote *three = remote_connect(&f);
     echoes(&f, three, "three");
-    client_free(&f, two);
-    client_free(&f, three);
+    remote_free(&f, two);
+    remote_free(&f, three);
     fixture_deinit(&f);
 }
 
@@ -106,15 +106,15 @@ static void test_limit_per_address(void **state) {
     f.config.max_per_address = 1;
     int accepted = 0;
     fixture_listen(&f, on_accept, &accepted);
-    struct client_socket *one = client_connect(&f);
+    struct remote *one = remote_connect(&f);
     echoes(&f, one, "one");
     assert_non_null(f.io.peers);
-    refused(&f, client_connect(&f));
-    client_free(&f, one);
+    refused(&f, remote_connect(&f));
+    remote_free(&f, one);
     RUN_UNTIL(&f, f.io.peers == NULL);
-    struct client_socket *two = client_connect(&f);
+    struct remote *two = remote_connect(&f);
     echoes(&f, two, "two");
-    client_free(&f, two);
+    remote_free(&f, two);
     fixture_deinit(&f);
 }
 
@@ -124,11 +124,11 @@ static void test_no_descriptors_left_does_not_spin(void **state) {
     fixture_init(&f);
     int accepted = 0;
     fixture_listen(&f, on_accept, &accepted);
-    struct client_socket *first = client_connect(&f);
+    struct remote *first = remote_connect(&f);
     echoes(&f, first, "first");
-    struct client_socket *late = client_connect(&f); /* Connected by the kernel's backlog. */
+    struct remote *late = remote_connect(&f); /* Connected by the kernel's backlog. */
     echoes(&f, late, "late");
-    client_free(&f, late);
+    remote_free(&f, late);
     RUN_UNTIL(&f, f.metrics.connections == 1);
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -137,13 +137,13 @@ static void test_no_descriptors_left_does_not_spin(void **state) {
     close(next);
     struct rlimit tight = {(rlim_t)next + 1, limit.rlim_max};
     setrlimit(RLIMIT_NOFILE, &tight);
-    struct client_socket *unlucky = client_connect(&f);
+    struct remote *unlucky = remote_connect(&f);
     RUN_UNTIL(&f, unlucky->ended);
     assert_int_equal(accepted, 2);
     setrlimit(RLIMIT_NOFILE, &limit);
-    client_free(&f, unlucky);
+    remote_free(&f, unlucky);
     echoes(&f, first, "still here");
-    client_free(&f, first);
+    remote_free(&f, first);
     fixture_deinit(&f);
 }
 
