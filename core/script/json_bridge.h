@@ -36,6 +36,7 @@ void json_push_null(lua_State *L);             /* mw.null */
 bool json_is_null(lua_State *L, int index);    /* mw.null (not nil) */
 void json_mark_array(lua_State *L, int index); /* as mw.array(t) */
 
+void json_bridge_open(lua_State *L);     /* Makes the marks, once per state. May raise. */
 int luaopen_moonwire_json(lua_State *L); /* mw.json, and array, object, null beside it */
 
 #endif

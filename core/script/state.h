@@ -13,25 +13,37 @@
 #include "script/script.h"
 #include <lauxlib.h>
 #include <lua.h>
+#include <sys/queue.h>
 
 struct alloc;
 struct budget;
 struct hooks;
+struct sleeper;
 struct http_pool;
 struct tasks;
 struct version;
 
+/* The metatables by which mw.array and mw.object mark a table. */
+struct json_marks {
+    const void *array; /* as lua_topointer tells them */
+    const void *object;
+    int array_ref; /* in the registry */
+    int object_ref;
+};
+
 struct script {
     struct script_env env;
-    char *path;                /* the handler file as it was given; error messages show it so */
-    lua_State *L;              /* the main thread: holds the registry, runs no handler */
-    struct alloc *alloc;       /* Lua's memory */
-    struct budget *budget;     /* the watchdog; NULL: no budget */
-    struct tasks *tasks;       /* coroutines: pooled, running, waiting */
-    struct http_pool *http;    /* mw.http; NULL until it is first used */
-    struct version *version;   /* in service; NULL before the first */
-    struct version *loading;   /* whose file runs at the moment: nothing may wait; mostly NULL */
-    unsigned version_count;    /* how many versions have been in service */
+    char *path;            /* the handler file as it was given; error messages show it so */
+    lua_State *L;          /* the main thread: holds the registry, runs no handler */
+    struct alloc *alloc;   /* Lua's memory */
+    struct budget *budget; /* the watchdog; NULL: no budget */
+    struct tasks *tasks;   /* coroutines: pooled, running, waiting */
+    SLIST_HEAD(, sleeper) sleepers; /* mw.sleep's spare timers */
+    struct http_pool *http;         /* mw.http; NULL until it is first used */
+    struct version *version;        /* in service; NULL before the first */
+    struct version *loading; /* whose file runs at the moment: nothing may wait; mostly NULL */
+    unsigned version_count;  /* how many versions have been in service */
+    struct json_marks marks;
     struct json_reader reader; /* the JSON bridge's, */
     struct writer json;        /* and its output; valid until the next json_write */
     struct hooks *hooks;       /* what hooks.c keeps; state.c never looks at it */

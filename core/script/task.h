@@ -27,6 +27,10 @@ struct task_kind {
     /* Outside of Lua, exactly once, when all is over: to answer who asked and to free data. May
      * call task_run. NULL: nobody asks. */
     void (*done)(void *data, enum task_end how);
+    /* Outside of Lua, before done: gets the error in place of the log: what is wrong, and the lines
+     * of user code that led to it ("app.lua:3 in field 'say' < app.lua:9 in ..."). NULL: it is
+     * logged. */
+    void (*failed)(void *data, struct span message, struct span lines);
     /* Adds fields (event=say) to the log line of an error. NULL: none. */
     void (*describe)(const void *data, struct log_line *line);
 };
@@ -55,8 +59,8 @@ struct task {
 };
 
 /* Calls kind->begin's function. It runs at once, up to its first wait, and may have ended when this
- * returns; or, if Lua is running already, right after that has returned. The version is the one
- * whose code it is (a reference is taken); scope may be NULL (likewise). */
+ * returns; or, if Lua is running already or a `done` asks for it, right after that has returned.
+ * The version is the one whose code it is (a reference is taken); scope may be NULL (likewise). */
 void task_run(struct script *s, const struct task_kind *kind, void *data, struct version *version,
               struct task_scope *scope);
 /* The task whose code runs at the moment, also inside coroutines of its own; NULL while a file
@@ -92,15 +96,33 @@ int task_park(lua_State *L, struct wait *wait, lua_KContext ctx, lua_KFunction r
  * Harmless when nobody waits. */
 void task_wake(struct wait *wait);
 
-/* --- for state.c and script.c --------------------------------------------------------------- */
+/* --- for coroutine.c, budget.c, version.c ----------------------------------------------------- */
 
-int tasks_open(struct script *s);
+/* One lua_State that runs now: tasks and the coroutines within them, innermost first. Lives on C's
+ * stack while lua_resume or lua_pcall does. */
+struct task_frame {
+    struct task_frame *up;
+    lua_State *L;
+    lua_State *before; /* what the budget had as the running one */
+    bool fixed;        /* cannot yield, whatever Lua says: its __close metamethods run */
+};
+void task_enter_frame(struct script *s, struct task_frame *frame, lua_State *L, bool fixed);
+void task_leave_frame(struct script *s, struct task_frame *frame);
+/* May L, the innermost that runs, yield to whoever resumed it? */
+bool task_may_yield(lua_State *L);
+/* A coroutine that waits has yielded this mark alone, and it lies on top of its stack until it goes
+ * on. coroutine.c passes the mark on from one coroutine to that which resumed it, and back. */
+void task_push_mark(lua_State *L);
+bool task_has_mark(lua_State *co);
+/* Runs lua_resetthread with a budget of its own: __close metamethods are user code. Its result; the
+ * message, if it is an error, is on co's stack. */
+int task_reset(struct script *s, lua_State *co);
+
+/* --- for state.c and script.c ----------------------------------------------------------------- */
+
+int tasks_open(struct script *s);  /* 0 or a negative UV_E* */
 void tasks_stop(struct script *s); /* abandons all */
 void tasks_close(struct script *s);
 size_t tasks_waiting(const struct script *s);
-/* Appends what to tell people about the error value on top of `from`, whose stack is as it was when
- * the error was raised: the message, and below it the lines of the user's code. Pops the value. */
-void task_traceback(struct script *s, lua_State *from, struct writer *message,
-                    struct writer *trace);
 
 #endif

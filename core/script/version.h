@@ -5,16 +5,15 @@
 #ifndef MOONWIRE_SCRIPT_VERSION_H
 #define MOONWIRE_SCRIPT_VERSION_H
 
-#include "script/state.h"
+#include "script/environment.h"
 
 struct version {
     unsigned refs;
     unsigned number; /* from 1; 0 while it is a candidate */
     struct script *script;
-    int globals;  /* registry references */
-    int loaded;   /* package.loaded */
-    int value;    /* what the file returned: its first value */
-    int spawned;  /* an array of functions that mw.spawn was given while the file ran; begun by
+    struct environment env;
+    int value;    /* registry reference of what the file returned: its first value */
+    int spawned;  /* of an array of what mw.spawn was given while the file ran; begun by
                      version_commit */
     char **files; /* the handler file first, then those required, in order */
     size_t file_count;
