@@ -1,14 +1,16 @@
-/* WebSocket (RFC 6455) with permessage-deflate (RFC 7692), as a wire of clients. A complete,
- * unfragmented frame in the read buffer takes the fast path of proto/ws_frame; wslay takes every
- * other. */
+/* WebSocket (RFC 6455) with permessage-deflate (RFC 7692), as a wire of clients: what is said and
+ * heard over proto/ws_conn is raw frames, or JSON events (proto/event) where the namespace speaks
+ * them. on_disconnect hears why it ended: "client closed", "ping timeout", "transport error",
+ * "protocol error", "message too big", "slow consumer", "shutdown", or what client_disconnect was
+ * given. */
 #ifndef MOONWIRE_PROTO_WS_H
 #define MOONWIRE_PROTO_WS_H
 
 #include "http/http.h"
 #include "hub/hub.h"
 
-/* What the WebSockets of a worker share: contexts, inflaters and deflaters, one list of all of
- * them. */
+/* What the WebSockets of a worker share: contexts, inflater and deflaters, one list of all of
+ * them. Freed when all clients have been released. */
 struct ws_server;
 struct ws_server *ws_server_new(struct io *io, const struct config *config, struct app *app,
                                 struct metrics *metrics);
