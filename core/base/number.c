@@ -11,12 +11,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Powers of ten that a double holds exactly. */
-static const double POWERS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+/* Powers of ten: a double holds those up to 22 exactly, the long double of x86 those up to 27. */
+static const long double POWERS[] = {1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,
+                                     1e7L,  1e8L,  1e9L,  1e10L, 1e11L, 1e12L, 1e13L,
+                                     1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L, 1e20L,
+                                     1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L};
 #define MAX_POWER 22
+#define MAX_LONG_POWER 27
 #define MAX_EXACT 9007199254740992.0 /* 2^53: integers up to here are exact. */
+
+/* mantissa * 10^power, if one operation on exact numbers gives the nearest double. Where digits and
+ * power are both doubles it does. Where they need a long double of 64 bits, its result is rounded a
+ * second time to 53, which is right unless the first rounding may have moved it across the middle
+ * between two doubles: the lowest 11 bits tell. */
+static inline bool scale(unsigned long long mantissa, int power, double *value) {
+    if (mantissa <= (unsigned long long)MAX_EXACT && power <= MAX_POWER && power >= -MAX_POWER) {
+        double exact = (double)POWERS[power < 0 ? -power : power];
+        *value = power < 0 ? (double)mantissa / exact : (double)mantissa * exact;
+        return true;
+    }
+#if LDBL_MANT_DIG == 64
+    if (mantissa != 0 && power <= MAX_LONG_POWER && power >= -MAX_LONG_POWER) {
+        long double wide = power < 0 ? (long double)mantissa / POWERS[-power]
+                                     : (long double)mantissa * POWERS[power];
+        unsigned long long bits;
+        memcpy(&bits, &wide, sizeof bits); /* x86 keeps the 64 bits of the fraction first. */
+        unsigned low = bits & 0x7ff;
+        *value = (double)wide;
+        return low < 0x3ff || low > 0x401;
+    }
+#endif
+    return false;
+}
 
 /* --- printing --------------------------------------------------------------------------------- */
 
@@ -46,21 +72,61 @@ struct decimal {
     int point;
 };
 
-/* A fraction of few digits, such as 12.5 or 0.001: the first power of ten that makes it an integer
- * of at most 15 digits. Both operands of the division are exact, so it gives the double nearest to
- * that decimal, and no other decimal of up to 15 digits reads back as the same double. */
-static bool few_digits(double value, struct decimal *d) {
-    for (int power = 1; power <= 17; power++) {
-        double scaled = nearbyint(value * POWERS[power]);
-        if (scaled >= 1e15) {
-            return false;
-        }
-        if (scaled / POWERS[power] == value) {
+/* Two or three decimals, as prices and measurements have: the first power of ten that makes value
+ * an integer of at most 15 digits. Both operands of the division are exact, so it gives the double
+ * nearest to that decimal, and no other of up to 15 digits reads back as the same double. */
+static bool few_decimals(double value, struct decimal *d) {
+    static const double TENS[] = {10, 100, 1000};
+    for (int i = 0; i < 3; i++) {
+        double scaled = nearbyint(value * TENS[i]);
+        if (scaled < 1e15 && scaled / TENS[i] == value) {
             d->count = (int)print_unsigned(d->digits, (unsigned long long)scaled);
-            d->point = d->count - power;
+            d->point = d->count - i - 1;
             return true;
         }
     }
+    return false;
+}
+
+/* The fewest of 17 digits that read back as value. Where the long double has 64 bits, value *
+ * 10^power is known to 2^-7, so rounding it to 15, 16 or 17 digits gives the nearest decimal of
+ * that length, but near the middle between two of them. False there, and out of range. */
+static bool short_digits(double value, struct decimal *d) {
+#if LDBL_MANT_DIG == 64
+    int exponent;
+    bool power_of_two = frexp(value, &exponent) == 0.5; /* See shortest_digits. */
+    int power = 16 - (int)floor((exponent - 1) * 0.30103);
+    if (power_of_two || power > MAX_LONG_POWER || power < 1 - MAX_LONG_POWER) {
+        return false;
+    }
+    long double scaled = power < 0 ? value / POWERS[-power] : value * POWERS[power];
+    if (scaled >= 1e17L) {
+        power--;
+        scaled = power < 0 ? value / POWERS[-power] : value * POWERS[power];
+    }
+    unsigned long long whole = (unsigned long long)scaled;
+    int left_out = 2;
+    for (unsigned unit = 100; unit != 0; unit /= 10, left_out--) {
+        long double beyond = (long double)(whole % unit) + (scaled - (long double)whole);
+        long double above_middle = 2 * beyond - unit;
+        if (fabsl(above_middle) < 1 / 32.0L) {
+            return false;
+        }
+        unsigned long long digits = whole / unit + (above_middle > 0);
+        double back;
+        if (!scale(digits, left_out - power, &back)) {
+            return false;
+        }
+        if (back == value) {
+            d->count = (int)print_unsigned(d->digits, digits);
+            d->point = d->count + left_out - power;
+            return true;
+        }
+    }
+#else
+    (void)value;
+    (void)d;
+#endif
     return false;
 }
 
@@ -116,9 +182,6 @@ static void shortest_digits(double value, struct decimal *d) {
             }
         }
     }
-    while (d->count > 1 && d->digits[d->count - 1] == '0') {
-        d->count--;
-    }
 }
 
 static char *put_digits(char *out, const char *digits, int count) {
@@ -166,8 +229,11 @@ size_t number_print(char *out, double value) {
     if (value < MAX_EXACT && value == (double)(unsigned long long)value) {
         return (size_t)(at - out) + print_unsigned(at, (unsigned long long)value);
     }
-    if (value >= MAX_EXACT || !few_digits(value, &d)) {
+    if (!few_decimals(value, &d) && !short_digits(value, &d)) {
         shortest_digits(value, &d);
+    }
+    while (d.count > 1 && d.digits[d.count - 1] == '0') {
+        d.count--;
     }
     return (size_t)(put_decimal(at, &d) - out);
 }
@@ -230,8 +296,7 @@ static double parse_slowly(struct span text) {
     return negative ? -value : value;
 }
 
-/* Up to 19 digits and a small exponent: where digits and power of ten are both exact doubles, one
- * multiplication or division rounds once, and so correctly. */
+/* Up to 19 digits and an exponent of one or two, which is nearly every number. */
 double number_parse(struct span text) {
     const char *at = text.at, *end = text.at + text.len;
     bool negative = at < end && *at == '-';
@@ -242,28 +307,28 @@ double number_parse(struct span text) {
     for (; at < end && *at >= '0' && *at <= '9'; at++) {
         mantissa = mantissa * 10 + (unsigned)(*at - '0');
     }
+    bool fits = at - first <= 19; /* Or the mantissa may have wrapped. */
     if (at < end && *at == '.') {
         const char *point = at++;
         for (; at < end && *at >= '0' && *at <= '9'; at++) {
             mantissa = mantissa * 10 + (unsigned)(*at - '0');
         }
-        exponent = -(int)(at - point - 1 < 100 ? at - point - 1 : 100);
+        fits = at - first <= 20;
+        exponent = fits ? -(int)(at - point - 1) : 0;
     }
-    bool exact = at - first <= 19 && mantissa <= (unsigned long long)MAX_EXACT;
-    if (exact && at < end) { /* An exponent of one or two digits. */
+    if (fits && at < end) {
         bool below = *++at == '-';
         at += below || *at == '+';
-        exact = end - at <= 2;
+        fits = end - at <= 2;
         int given = 0;
-        for (; exact && at < end; at++) {
+        for (; fits && at < end; at++) {
             given = given * 10 + (*at - '0');
         }
         exponent += below ? -given : given;
     }
-    if (!exact || exponent > MAX_POWER || exponent < -MAX_POWER) {
+    double value;
+    if (!fits || !scale(mantissa, exponent, &value)) {
         return parse_slowly(text);
     }
-    double value = (double)mantissa;
-    value = exponent < 0 ? value / POWERS[-exponent] : value * POWERS[exponent];
     return negative ? -value : value;
 }

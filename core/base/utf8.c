@@ -59,14 +59,8 @@ static inline struct lead lead_of(uint8_t byte) {
     return (struct lead){0, 0, 0};
 }
 
-size_t utf8_length(const char *bytes, size_t len) {
-    const uint8_t *p = (const uint8_t *)bytes;
-    if (len == 0) {
-        return 0;
-    }
-    if (p[0] < 0x80) {
-        return 1;
-    }
+/* The length of the character at p, which is not ASCII; 0 if it is not valid or not complete. */
+static inline size_t char_length(const uint8_t *p, size_t len) {
     struct lead lead = lead_of(p[0]);
     if (lead.need == 0 || len <= lead.need || p[1] < lead.low || p[1] > lead.high ||
         (lead.need > 1 && !is_tail(p[2])) || (lead.need > 2 && !is_tail(p[3]))) {
@@ -75,13 +69,21 @@ size_t utf8_length(const char *bytes, size_t len) {
     return 1 + (size_t)lead.need;
 }
 
+size_t utf8_length(const char *bytes, size_t len) {
+    const uint8_t *p = (const uint8_t *)bytes;
+    if (len == 0) {
+        return 0;
+    }
+    return p[0] < 0x80 ? 1 : char_length(p, len);
+}
+
 /* The end of the longest run of whole, valid characters. */
 static const uint8_t *skip_valid(const uint8_t *p, const uint8_t *end) {
     for (;;) {
         p = skip_ascii(p, end);
         /* Texts outside ASCII mostly stay there: look for ASCII again only when some was met. */
         while (p < end && *p >= 0x80) {
-            size_t len = utf8_length((const char *)p, (size_t)(end - p));
+            size_t len = char_length(p, (size_t)(end - p));
             if (len == 0) {
                 return p;
             }
