@@ -15,18 +15,28 @@ void sse_server_free(struct sse_server *server);
 
 /* GET or HEAD with Accept: text/event-stream? */
 bool sse_wanted(const struct request *r);
-/* Answers with a stream and connects the client. Each ?room= asks on_join; the outcome is an event
- * "joined" {"room":...,"data":...} or "refused"
- * {"room":...,"error":{...}}. HEAD and a connection that has gone: as ws_accept. Returns the
- * client, NULL if there is none. `ask_rooms`: false for streams opened by a route, whose rooms Lua
- * has chosen. */
+/* Answers with a stream and connects the client. Each ?room= asks on_join, whose options are
+ * {"join":room}, with "after": the Last-Event-ID of an EventSource that comes again; the outcome is
+ * an event "joined" {"room":...,"data":...} or "refused" {"room":...,"error":{...}}. HEAD gets the
+ * head alone. Then, and when the connection has gone, the verdict's script goes back through
+ * app->drop_session and there is no client: NULL. `ask_rooms`: false for streams opened by a route,
+ * whose rooms Lua has chosen. Why a stream ended: as in proto/ws.h. */
 struct client *sse_accept(struct sse_server *server, struct exchange *x, struct ns *ns,
                           const struct verdict *verdict, bool ask_rooms);
 
 /* A POST to a namespace's endpoint. With ?sid=: runs as that stream's client at once (404 unknown
  * sid) and answers x with the reply. Without: returns true, the caller asks on_auth and passes the
- * verdict to sse_post_once. The body is {"event":...,"data"|"args":...} (or an array of them: then
- * only for streams). A full line answers 429. */
+ * verdict to sse_post_once.
+ *
+ * The body is one JSON event (proto/event.h), and the answer is the handler's: 200 with the value
+ * it returned as JSON (several: an array), 204 if it returned none, or the status of its error's
+ * code with {"error":{"code":...,"detail":...}}. A stream's client may also join, leave and answer
+ * a request, and send an array of at most 256: that is answered with 200 and the array of replies
+ * that a WebSocket client would get. Where the namespace speaks raw frames, the body of a one-shot
+ * POST goes to on_message (binary if its type is application/octet-stream) and 204 comes back. A
+ * full line and a client over its rate answer 429, a body over the namespace's max_payload 413.
+ *
+ * app->on_close of a one-shot client (client.wire "post") must not run on_disconnect. */
 bool sse_post(struct sse_server *server, struct exchange *x, struct ns *ns);
 void sse_post_once(struct sse_server *server, struct exchange *x, struct ns *ns,
                    const struct verdict *verdict);

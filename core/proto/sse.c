@@ -1,0 +1,377 @@
+/* Streams of server-sent events: their head, their first lines, their clients in the hub, comments
+ * that keep them alive, and their end. What they send is written by proto/sse_encode; what is
+ * POSTed for them is proto/sse_post's business. The worker calls it after on_auth has allowed the
+ * request, and a route's mw.sse does. */
+#include "base/json.h"
+#include "base/random.h"
+#include "http/response.h"
+#include "proto/event.h"
+#include "proto/sse_encode.h"
+#include "proto/sse_internal.h"
+
+#include <string.h>
+
+#define RETRY "2000"           /* ms until EventSource asks again */
+#define IGNORED_MAX (16 << 10) /* bytes that a client may send after its request */
+#define SCRATCH_KEPT (64 << 10)
+
+/* The app owes what became of a ?room=. */
+struct join_ack {
+    struct ack ack;
+    struct stream *stream; /* NULL: gone */
+    LIST_ENTRY(join_ack) link;
+    size_t room_len;
+    char room[];
+};
+
+static struct stream *of_client(const struct client *c) {
+    return (struct stream *)((char *)c - offsetof(struct stream, client));
+}
+
+/* --- the hub's side ------------------------------------------------------------------------- */
+
+static struct slice encode(const struct client *c, struct arena *arena, const struct message *m) {
+    struct writer *scratch = &of_client(c)->server->scratch;
+    writer_clear(scratch);
+    sse_encode(scratch, m);
+    size_t len = writer_len(scratch);
+    if (!len) {
+        return (struct slice){0};
+    }
+    memcpy(arena_reserve(arena, len), writer_span(scratch).at, len);
+    if (scratch->buf->cap > SCRATCH_KEPT) {
+        writer_deinit(scratch);
+    }
+    return arena_commit(arena, len);
+}
+
+static ssize_t send_block(struct client *c, const struct message *m, const struct slice *encoded) {
+    (void)m;
+    struct stream *s = of_client(c);
+    return s->conn ? conn_write(s->conn, encoded) : UV_ECANCELED;
+}
+
+static bool is_blocked(const struct client *c) {
+    const struct stream *s = of_client(c);
+    return s->conn && conn_blocked(s->conn);
+}
+
+/* A stream has no words for a code: it ends, and EventSource would come again. */
+static void close_stream(struct client *c, int code, const char *reason) {
+    (void)reason;
+    struct stream *s = of_client(c);
+    timeout_stop(&s->keep_alive);
+    if (!s->conn) {
+        return;
+    }
+    if (code == 0) {
+        conn_abort(s->conn, UV_ECANCELED);
+    } else {
+        conn_finish(s->conn);
+    }
+}
+
+static void resume(struct client *c) {
+    of_client(c)->full = false;
+}
+
+static void drop_session(struct stream *s) {
+    if (s->session) {
+        HASH_DEL(s->server->sessions, s->session);
+        free(s->session);
+        s->session = NULL;
+    }
+}
+
+static void free_if_done(struct stream *s) {
+    if (s->released && !s->conn) {
+        free(s);
+    }
+}
+
+static void release(struct client *c) {
+    struct stream *s = of_client(c);
+    struct join_ack *ack;
+    while ((ack = LIST_FIRST(&s->joins))) {
+        LIST_REMOVE(ack, link);
+        ack->stream = NULL;
+    }
+    drop_session(s);
+    s->released = true;
+    free_if_done(s);
+}
+
+static const struct client_ops sse_ops = {
+    .wire = WIRE_SSE,
+    .encode = encode,
+    .send = send_block,
+    .blocked = is_blocked,
+    .close = close_stream,
+    .resume = resume,
+    .free = release,
+};
+
+/* --- the conn's events ---------------------------------------------------------------------- */
+
+/* A stream goes one way. What comes after the request is nothing that we asked for. */
+static void on_data(struct conn *conn, char *bytes, size_t len) {
+    (void)bytes;
+    struct stream *s = conn->owner;
+    if (len > IGNORED_MAX - s->ignored) {
+        timeout_stop(&s->keep_alive);
+        conn_abort(conn, UV_EPROTO);
+        return;
+    }
+    s->ignored += (uint32_t)len;
+}
+
+/* Nobody stays to read who has closed his side: browsers close both at once. */
+static void on_end(struct conn *conn) {
+    conn_abort(conn, 0);
+}
+
+static void on_close(struct conn *conn, int error) {
+    struct stream *s = conn->owner;
+    s->conn = NULL;
+    timeout_stop(&s->keep_alive);
+    LIST_REMOVE(s, link);
+    s->server->count--;
+    if (!s->client.closing && !s->released) {
+        client_closed(&s->client, error == 0            ? "client closed"
+                                  : error == UV_ENOBUFS ? "slow consumer"
+                                  : error == UV_EPROTO  ? "protocol error"
+                                                        : "transport error");
+    }
+    free_if_done(s);
+}
+
+static const struct conn_handler conn_events = {
+    .on_data = on_data, .on_end = on_end, .on_close = on_close};
+
+/* A comment, which readers skip. Proxies cut connections on which nothing is heard; and a peer that
+ * is gone without a word is found out by the kernel only when something is sent. */
+static void on_keep_alive(struct timeout *timeout) {
+    struct stream *s = (struct stream *)((char *)timeout - offsetof(struct stream, keep_alive));
+    if (!conn_blocked(s->conn)) {
+        (void)conn_write_bytes(s->conn, ":\n\n", 3);
+    }
+    timeout_start(s->server->io, timeout, s->server->config->ping_interval);
+}
+
+/* --- rooms asked for in the URL ------------------------------------------------------------- */
+
+/* Sends "joined" or "refused": the reply as a WebSocket client would get it, with the room. */
+static void tell_join(struct stream *s, struct span room, const struct reply *answer) {
+    struct message result;
+    message_init(&result, MESSAGE_REPLY);
+    result.data = answer->args;
+    result.argc = answer->argc;
+    result.code = answer->code;
+    result.detail = answer->detail;
+    struct writer text = {0};
+    struct writer data = {0};
+    event_write(&text, &result);
+    writer_puts(&data, "{\"room\":");
+    if (json_put_string(&data, room)) {
+        writer_puts(&data, "null");
+    }
+    struct span members = writer_span(&text); /* {...}: its brace becomes a comma */
+    if (members.len > 2) {
+        writer_putc(&data, ',');
+    }
+    writer_put_span(&data, (struct span){members.at + 1, members.len - 1});
+
+    struct message m;
+    message_init(&m, MESSAGE_EVENT);
+    m.event = span_of(answer->code.len ? "refused" : "joined");
+    m.data = writer_span(&data);
+    m.argc = 1;
+    (void)client_send(&s->client, &m);
+    message_deinit(&m);
+    writer_deinit(&text);
+    writer_deinit(&data);
+}
+
+static void on_join_answer(struct ack *base, const struct reply *answer) {
+    struct join_ack *ack = (struct join_ack *)base;
+    if (ack->stream) {
+        LIST_REMOVE(ack, link);
+        tell_join(ack->stream, (struct span){ack->room, ack->room_len}, answer);
+    }
+    free(ack);
+}
+
+/* The options that on_join gets: {"join":room,"after":offset}, where EventSource has told the last
+ * id that it saw. */
+static void write_options(struct writer *out, struct span room, struct span after) {
+    writer_puts(out, "{\"join\":");
+    if (json_put_string(out, room)) {
+        writer_puts(out, "null");
+    }
+    size_t before = writer_len(out);
+    writer_puts(out, ",\"after\":");
+    if (!after.len || json_put_string(out, after)) {
+        out->buf->len = before;
+    }
+    writer_putc(out, '}');
+}
+
+static void ask_room(struct stream *s, struct span room, struct span after) {
+    struct app *app = s->server->app;
+    if (s->full) {
+        tell_join(s, room, &(struct reply){.code = SPAN("rate_limited")});
+        return;
+    }
+    struct join_ack *ack = memory_alloc(sizeof *ack + room.len);
+    *ack = (struct join_ack){.ack = {on_join_answer}, .stream = s, .room_len = room.len};
+    memcpy(ack->room, room.at, room.len);
+    LIST_INSERT_HEAD(&s->joins, ack, link);
+    struct writer options = {0};
+    write_options(&options, room, after);
+    s->full = !app->on_join(app, &s->client, room, writer_span(&options), &ack->ack);
+    writer_deinit(&options);
+}
+
+static void ask_rooms_of(struct stream *s, const struct request *r) {
+    struct span after = request_header(r, "last-event-id");
+    struct span query = request_query(r);
+    struct span key;
+    struct span value;
+    struct writer room = {0};
+    while (query_next(&query, &key, &value)) {
+        writer_clear(&room);
+        if (span_is(key, "room") && url_decode(&room, value, true) && writer_len(&room)) {
+            ask_room(s, writer_span(&room), after);
+        }
+    }
+    writer_deinit(&room);
+}
+
+/* --- accepting ------------------------------------------------------------------------------ */
+
+bool sse_wanted(const struct request *r) {
+    struct span method = request_method(r);
+    return (span_is(method, "GET") || span_is(method, "HEAD")) &&
+           request_header_has_token(r, "accept", "text/event-stream");
+}
+
+static void put_fields(struct response *r) {
+    response_init(r, 200);
+    (void)response_header(r, SPAN("Content-Type"), SPAN("text/event-stream"));
+    /* nginx would otherwise gather events into blocks. */
+    (void)response_header(r, SPAN("X-Accel-Buffering"), SPAN("no"));
+}
+
+static void give_up(struct sse_server *server, const struct verdict *verdict) {
+    if (verdict->script) {
+        server->app->drop_session(server->app, verdict->script);
+    }
+}
+
+static bool sid_wanted(const struct request *r) {
+    struct writer sid = {0};
+    bool wanted = request_query_value(r, "sid", &sid) && span_is(writer_span(&sid), "new");
+    writer_deinit(&sid);
+    return wanted;
+}
+
+static void make_session(struct stream *s) {
+    struct sse_session *session = memory_zalloc(sizeof *session);
+    unsigned char secret[SID_BYTES];
+    random_bytes(secret, sizeof secret);
+    base64url_encode(session->sid, secret, sizeof secret);
+    session->stream = s;
+    s->session = session;
+    HASH_ADD_STR(s->server->sessions, sid, session);
+}
+
+struct stream *sse_find(const struct sse_server *server, const struct ns *ns, struct span sid) {
+    struct sse_session *session = NULL;
+    HASH_FIND(hh, server->sessions, sid.at, sid.len, session);
+    struct stream *s = session ? session->stream : NULL;
+    return s && s->conn && !s->client.closing && s->client.ns == ns ? s : NULL;
+}
+
+static struct stream *start_stream(struct sse_server *server, struct conn *conn, bool with_sid) {
+    struct stream *s = memory_zalloc(sizeof *s);
+    s->client.ops = &sse_ops;
+    s->conn = conn;
+    s->server = server;
+    s->keep_alive.expired = on_keep_alive;
+    LIST_INIT(&s->joins);
+    LIST_INSERT_HEAD(&server->streams, s, link);
+    server->count++;
+    conn_set_handler(conn, &conn_events, s);
+    timeout_start(server->io, &s->keep_alive, server->config->ping_interval);
+    struct writer first = {0};
+    writer_puts(&first, "retry: " RETRY "\n\n");
+    if (with_sid) {
+        make_session(s);
+        writer_printf(&first, "event: sid\ndata: {\"sid\":\"%s\"}\n\n", s->session->sid);
+    }
+    (void)conn_write_bytes(conn, writer_span(&first).at, writer_len(&first));
+    writer_deinit(&first);
+    return s;
+}
+
+struct client *sse_accept(struct sse_server *server, struct exchange *x, struct ns *ns,
+                          const struct verdict *verdict, bool ask_rooms) {
+    struct response head;
+    struct span rest;
+    const struct request *r = exchange_request(x);
+    put_fields(&head);
+    if (span_is(request_method(r), "HEAD")) {
+        response_send(x, &head);
+        give_up(server, verdict);
+        return NULL;
+    }
+    exchange_ref(x); /* The upgrade ends the server's reference, and with it the request. */
+    response_stream_head(x, &head);
+    struct conn *conn = exchange_upgrade(x, &rest);
+    struct stream *s = NULL;
+    if (conn) {
+        s = start_stream(server, conn, sid_wanted(r));
+        s->client.script = verdict->script;
+        client_open(&s->client, ns, verdict->user_id);
+        server->app->on_connect(server->app, &s->client);
+        if (ask_rooms) {
+            ask_rooms_of(s, r);
+        }
+        on_data(conn, NULL, rest.len);
+    } else {
+        give_up(server, verdict);
+    }
+    exchange_unref(x);
+    return s ? &s->client : NULL;
+}
+
+/* --- all of them ---------------------------------------------------------------------------- */
+
+struct sse_server *sse_server_new(struct io *io, const struct config *config, struct app *app,
+                                  struct metrics *metrics) {
+    struct sse_server *server = memory_zalloc(sizeof *server);
+    server->io = io;
+    server->config = config;
+    server->app = app;
+    server->metrics = metrics;
+    LIST_INIT(&server->streams);
+    return server;
+}
+
+void sse_server_free(struct sse_server *server) {
+    writer_deinit(&server->scratch);
+    free(server);
+}
+
+void sse_server_close_all(struct sse_server *server) {
+    struct stream *s;
+    LIST_FOREACH (s, &server->streams, link) {
+        if (!s->released) {
+            client_disconnect(&s->client, 1001, "shutdown");
+        }
+    }
+}
+
+size_t sse_server_count(const struct sse_server *server) {
+    return server->count;
+}
