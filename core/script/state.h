@@ -41,6 +41,8 @@ struct script {
     SLIST_HEAD(, sleeper) sleepers; /* mw.sleep's spare timers */
     struct http_pool *http;         /* mw.http; NULL until it is first used */
     struct version *version;        /* in service; NULL before the first */
+    struct version *candidate;      /* loaded and compiled, waits for its commit; mostly NULL */
+    struct version *attempt;        /* the one that was loaded last, well or not; NULL before */
     struct version *loading; /* whose file runs at the moment: nothing may wait; mostly NULL */
     unsigned version_count;  /* how many versions have been in service */
     struct json_marks marks;

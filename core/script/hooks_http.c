@@ -1,0 +1,366 @@
+/* on_request, routes and on_auth. Each is one task whose data is a `struct call`; what it returned
+ * is kept there within Lua and acted upon when the task is over, outside of Lua. */
+#include "script/hooks_http.h"
+#include "http/response.h"
+#include "script/answer.h"
+#include "script/binding.h"
+#include "script/json_bridge.h"
+#include "script/lib_request.h"
+#include "script/session.h"
+
+struct call {
+    struct hooks *hooks;
+    struct exchange *exchange;     /* owns a reference; NULL in on_auth */
+    struct request *request;       /* owns a reference */
+    struct question *question;     /* NULL in a route */
+    const struct handler *handler; /* these live as long as the task's version */
+    const struct route *route;
+    struct session *session; /* on_auth: the one to be */
+    int object;              /* reference to the request's Lua object */
+    bool refused;
+    struct response response;
+    struct buf *code; /* on_auth: why not */
+    struct buf *detail;
+    struct buf *user_id;
+};
+
+/* --- resolving --- */
+
+static bool method_serves(const struct route *route, struct span method) {
+    return span_is(method, route->method) ||
+           (span_is(method, "HEAD") && span_equal(span_of(route->method), SPAN("GET")));
+}
+
+static void allow_method(struct writer *allow, const char *method) {
+    if (writer_len(allow)) {
+        writer_puts(allow, ", ");
+    }
+    writer_puts(allow, method);
+    if (span_equal(span_of(method), SPAN("GET"))) {
+        writer_puts(allow, ", HEAD");
+    }
+}
+
+static bool resolve_route(struct hooks *hooks, const struct handlers *set, const struct request *r,
+                          struct target *target) {
+    struct route *other = NULL;
+    writer_clear(&hooks->allow);
+    for (size_t i = 0; i < set->route_count; i++) {
+        struct route *route = &set->routes[i];
+        if (!pattern_matches(&route->pattern, request_path(r))) {
+            continue;
+        }
+        if (method_serves(route, request_method(r))) {
+            *target = (struct target){
+                .kind = TARGET_ROUTE, .route = route, .settings = &route->handler->settings};
+            return true;
+        }
+        other = route;
+        allow_method(&hooks->allow, route->method);
+    }
+    if (other) {
+        *target = (struct target){.kind = TARGET_METHOD,
+                                  .allow = writer_span(&hooks->allow),
+                                  .settings = &other->handler->settings};
+    }
+    return false;
+}
+
+/* Routes come first, then the endpoints of namespaces; a path that only has routes for other
+ * methods is an endpoint all the same. */
+static void app_resolve(struct app *app, const struct request *r, struct target *target) {
+    struct hooks *hooks = (struct hooks *)app;
+    const struct handlers *set = handlers_current(hooks->script);
+    *target = (struct target){.kind = TARGET_NONE};
+    if (!set) {
+        return;
+    }
+    target->settings = &set->items[0].settings;
+    if (resolve_route(hooks, set, r, target)) {
+        return;
+    }
+    struct handler *h = handlers_find(set, request_path(r));
+    if (h) {
+        *target = (struct target){.kind = TARGET_NS, .settings = &h->settings};
+    }
+}
+
+/* --- calls --- */
+
+static struct call *call_new(struct hooks *hooks, const struct request *r, struct exchange *x,
+                             const struct handler *h) {
+    struct call *call = memory_zalloc(sizeof *call);
+    call->hooks = hooks;
+    call->request = request_ref((struct request *)r);
+    call->exchange = x ? exchange_ref(x) : NULL;
+    call->handler = h;
+    call->object = LUA_NOREF;
+    response_init(&call->response, 200);
+    if (hooks->guarded == r) {
+        call->object = hooks->guarded_object;
+        hooks->guarded_object = LUA_NOREF;
+    }
+    return call;
+}
+
+static void call_free(struct call *call) {
+    luaL_unref(call->hooks->script->L, LUA_REGISTRYINDEX, call->object);
+    response_deinit(&call->response);
+    buf_unref(call->code);
+    buf_unref(call->detail);
+    buf_unref(call->user_id);
+    request_unref(call->request);
+    if (call->exchange) {
+        exchange_unref(call->exchange);
+    }
+    free(call);
+}
+
+static void call_run(struct call *call, const struct task_kind *kind, struct scope *scope) {
+    task_run(call->hooks->script, kind, call, call->handler->set->version,
+             scope ? &scope->base : NULL);
+}
+
+/* The path, and not the target: a token may stand in the query. */
+static void describe(const void *data, struct log_line *line) {
+    const struct call *call = data;
+    log_field(line, "method", request_method(call->request));
+    log_field(line, "path", request_path(call->request));
+}
+
+static void push_object(lua_State *L, struct call *call) {
+    if (call->object != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, call->object);
+        return;
+    }
+    request_push(L, call->request, call->exchange);
+    lua_pushvalue(L, -1);
+    call->object = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void send_failure(struct call *call, enum task_end how) {
+    struct span code = how == TASK_ABANDONED ? SPAN("unavailable") : SPAN("internal_error");
+    if (exchange_open(call->exchange)) {
+        response_error(call->exchange, status_of_code(code), code, (struct span){NULL, 0});
+    }
+}
+
+static void send_response(struct call *call) {
+    if (exchange_open(call->exchange)) {
+        response_send(call->exchange, &call->response);
+        response_init(&call->response, 200);
+    }
+}
+
+/* --- on_request --- */
+
+static int begin_request(lua_State *L, void *data) {
+    struct call *call = data;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->handler->hooks[HOOK_REQUEST]);
+    push_object(L, call);
+    return 1;
+}
+
+/* Nothing, nil or true: go on. */
+static void end_request(lua_State *L, void *data, int first) {
+    struct call *call = data;
+    if (answer_is_error(L, first)) {
+        call->refused = true;
+    } else if (lua_isnoneornil(L, first)) {
+        return;
+    } else if (lua_isboolean(L, first)) {
+        call->refused = !lua_toboolean(L, first);
+        if (call->refused) {
+            answer_error_http(&call->response, SPAN("forbidden"), (struct span){NULL, 0});
+        }
+        return;
+    }
+    call->refused = true;
+    answer_read_http(L, first, &call->response);
+}
+
+/* While the question is answered, the next step finds the object that the guard has seen. */
+static void let_pass(struct call *call) {
+    struct hooks *hooks = call->hooks;
+    struct verdict verdict = {.allowed = true};
+    hooks->guarded = call->request;
+    hooks->guarded_object = call->object;
+    call->object = LUA_NOREF;
+    call->question->answer(call->question, &verdict);
+    call->object = hooks->guarded_object;
+    hooks->guarded = NULL;
+    hooks->guarded_object = LUA_NOREF;
+}
+
+static void done_request(void *data, enum task_end how) {
+    struct call *call = data;
+    struct verdict refused = {.allowed = false};
+    if (how == TASK_RETURNED && !call->refused && exchange_open(call->exchange)) {
+        let_pass(call);
+    } else {
+        if (how == TASK_RETURNED) {
+            send_response(call);
+        } else {
+            send_failure(call, how);
+        }
+        call->question->answer(call->question, &refused);
+    }
+    call_free(call);
+}
+
+static const struct task_kind request_kind = {HOOK_REQUEST, begin_request, end_request,
+                                              done_request, NULL,          describe};
+
+static void app_on_request(struct app *app, struct exchange *x, struct question *q) {
+    struct hooks *hooks = (struct hooks *)app;
+    const struct request *r = exchange_request(x);
+    struct target target;
+    app_resolve(app, r, &target);
+    const struct handler *h = target.settings ? target.settings->table : NULL;
+    if (!h || h->hooks[HOOK_REQUEST] == LUA_NOREF) {
+        struct verdict verdict = {.allowed = h != NULL};
+        if (!h) {
+            response_error(x, 503, SPAN("unavailable"), (struct span){NULL, 0});
+        }
+        q->answer(q, &verdict);
+        return;
+    }
+    struct call *call = call_new(hooks, r, x, h);
+    struct scope *scope = scope_of_handler(hooks, h);
+    call->question = q;
+    call_run(call, &request_kind, scope);
+    scope_unref(scope);
+}
+
+/* --- routes --- */
+
+static int begin_route(lua_State *L, void *data) {
+    struct call *call = data;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->route->run);
+    push_object(L, call);
+    request_set_params(L, &call->route->pattern, request_path(call->request));
+    return 1;
+}
+
+/* After mw.sse the exchange is a stream, and there is nothing more to answer. */
+static void end_route(lua_State *L, void *data, int first) {
+    struct call *call = data;
+    if (exchange_open(call->exchange)) {
+        answer_read_http(L, first, &call->response);
+    }
+}
+
+static void done_route(void *data, enum task_end how) {
+    struct call *call = data;
+    if (how == TASK_RETURNED) {
+        send_response(call);
+    } else {
+        send_failure(call, how);
+    }
+    call_free(call);
+}
+
+static const struct task_kind route_kind = {HOOK_ROUTE, begin_route, end_route,
+                                            done_route, NULL,        describe};
+
+static void app_on_route(struct app *app, struct exchange *x, const struct target *target) {
+    struct hooks *hooks = (struct hooks *)app;
+    const struct route *route = target->route;
+    struct call *call = call_new(hooks, exchange_request(x), x, route->handler);
+    struct scope *scope = scope_of_handler(hooks, route->handler);
+    call->route = route;
+    call_run(call, &route_kind, scope);
+    scope_unref(scope);
+}
+
+/* --- on_auth --- */
+
+const char *hooks_user_id(lua_State *L, int user) {
+    user = lua_absindex(L, user);
+    int kind = lua_getfield(L, user, "id");
+    if (kind == LUA_TNUMBER && lua_isinteger(L, -1)) {
+        return lua_tostring(L, -1);
+    }
+    if (kind != LUA_TSTRING || lua_rawlen(L, -1) == 0) {
+        luaL_error(L, "a user's id must be a string or a whole number, not a %s",
+                   luaL_typename(L, -1));
+    }
+    return lua_tostring(L, -1);
+}
+
+static int begin_auth(lua_State *L, void *data) {
+    struct call *call = data;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->handler->hooks[HOOK_AUTH]);
+    push_object(L, call);
+    return 1;
+}
+
+static void end_auth(lua_State *L, void *data, int first) {
+    struct call *call = data;
+    if (answer_is_error(L, first)) {
+        struct reply reply;
+        answer_read(L, first, &reply);
+        call->refused = true;
+        call->code = buf_copy(reply.code.at, reply.code.len);
+        call->detail = buf_copy(reply.detail.at, reply.detail.len);
+    } else if (lua_isnoneornil(L, first) || (lua_isboolean(L, first) && !lua_toboolean(L, first))) {
+        call->refused = true;
+        call->code = buf_copy("unauthorized", 12);
+    } else if (!lua_istable(L, first)) {
+        luaL_error(L, "on_auth must return a user (a table with id), not a %s",
+                   luaL_typename(L, first));
+    } else {
+        const char *id = hooks_user_id(L, first);
+        call->user_id = buf_copy(id, lua_rawlen(L, -1) + 1); /* and its NUL */
+        lua_pushvalue(L, first);
+        call->session->user = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+}
+
+static struct span span_of_buf(const struct buf *buf) {
+    return buf ? (struct span){buf->bytes, buf->len} : (struct span){NULL, 0};
+}
+
+static void done_auth(void *data, enum task_end how) {
+    struct call *call = data;
+    struct verdict verdict = {.allowed = how == TASK_RETURNED && !call->refused};
+    if (verdict.allowed) {
+        verdict.user_id = call->user_id->bytes;
+        verdict.script = call->session;
+    } else {
+        session_drop(call->session);
+        verdict.code = how == TASK_FAILED      ? SPAN("internal_error")
+                       : how == TASK_ABANDONED ? SPAN("unavailable")
+                                               : span_of_buf(call->code);
+        verdict.detail = span_of_buf(call->detail);
+    }
+    call->question->answer(call->question, &verdict);
+    call_free(call);
+}
+
+static const struct task_kind auth_kind = {HOOK_AUTH, begin_auth, end_auth,
+                                           done_auth, NULL,       describe};
+
+static void app_on_auth(struct app *app, struct ns *ns, struct request *r, struct span auth,
+                        struct question *q) {
+    struct hooks *hooks = (struct hooks *)app;
+    const struct handler *h = hooks_handler(ns);
+    struct session *session = session_new(hooks, ns, r);
+    (void)auth; /* What a WebSocket or a stream presents is in the request. */
+    if (h->hooks[HOOK_AUTH] == LUA_NOREF) {
+        struct verdict verdict = {.allowed = true, .script = session};
+        q->answer(q, &verdict);
+        return;
+    }
+    struct call *call = call_new(hooks, r, NULL, h);
+    call->question = q;
+    call->session = session;
+    call_run(call, &auth_kind, session->scope);
+}
+
+void hooks_http_fill_app(struct app *app) {
+    app->resolve = app_resolve;
+    app->on_request = app_on_request;
+    app->on_route = app_on_route;
+    app->on_auth = app_on_auth;
+}

@@ -1,0 +1,211 @@
+/* Reading an audience from Lua: who is there, and what was said (room:history). Its functions are
+ * methods in the tables of lib_room.c. */
+#include "hub/history.h"
+#include "script/audience_internal.h"
+#include "script/binding.h"
+#include "script/json_bridge.h"
+
+struct collect {
+    struct client **clients;
+    size_t count;
+    size_t room; /* for how many there is memory */
+    const struct client *except;
+};
+
+static void collect(struct client *c, void *data) {
+    struct collect *into = data;
+    if (c && c != into->except && !c->closing && into->count < into->room) {
+        into->clients[into->count++] = c;
+    }
+}
+
+static void ignore(struct client *c, void *data) {
+    (void)c;
+    (void)data;
+}
+
+static size_t size_of(const struct audience *a) {
+    switch (a->kind) {
+    case AUDIENCE_ROOM:
+        return room_count(a->scope->ns, audience_name(a));
+    case AUDIENCE_USER:
+        return hub_each_of_user(a->scope->ns, audience_name(a), ignore, NULL);
+    default:
+        return ns_count(a->scope->ns);
+    }
+}
+
+struct client **audience_clients(lua_State *L, const struct audience *a,
+                                 const struct client *except, size_t *count) {
+    struct ns *ns = a->scope->ns;
+    struct collect into = {.room = size_of(a), .except = except};
+    into.clients = lua_newuserdatauv(L, (into.room + 1) * sizeof(struct client *), 0);
+    if (a->kind == AUDIENCE_USER) {
+        hub_each_of_user(ns, audience_name(a), collect, &into);
+    }
+    for (size_t i = 0; a->kind != AUDIENCE_USER && i < into.room; i++) {
+        collect(a->kind == AUDIENCE_ROOM ? room_member(ns, audience_name(a), i) : ns_client(ns, i),
+                &into);
+    }
+    *count = into.count;
+    return into.clients;
+}
+
+int gather_count(lua_State *L) {
+    const struct audience *a = audience_check(L, "count");
+    lua_pushinteger(L, (lua_Integer)size_of(a));
+    return 1;
+}
+
+/* The one to leave out, from uservalue 2. */
+static const struct client *excepted(lua_State *L) {
+    lua_getiuservalue(L, 1, 2);
+    const struct client_box *box = lua_touserdata(L, -1);
+    const struct client *c = box && box->session ? box->session->client : NULL;
+    lua_pop(L, 1);
+    return c;
+}
+
+int gather_clients(lua_State *L) {
+    const struct audience *a = audience_check(L, "clients");
+    size_t count;
+    struct client **clients = audience_clients(L, a, excepted(L), &count);
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        session_push_object(L, session_of(script_of(L)->hooks, clients[i]));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+/* The users' tables, each user once however many connections he has: by the id of on_auth. */
+int gather_members(lua_State *L) {
+    const struct audience *a = audience_check(L, "members");
+    size_t count;
+    lua_Integer found = 0;
+    struct client **clients = audience_clients(L, a, excepted(L), &count);
+    lua_newtable(L);
+    int seen = lua_gettop(L);
+    lua_createtable(L, (int)count, 0);
+    json_mark_array(L, -1);
+    for (size_t i = 0; i < count; i++) {
+        session_push_user(L, session_of(script_of(L)->hooks, clients[i]));
+        lua_getfield(L, -1, "id");
+        lua_pushvalue(L, -1);
+        if (lua_isnil(L, -1) || lua_rawget(L, seen) != LUA_TNIL) {
+            lua_pop(L, 3);
+            continue;
+        }
+        lua_pop(L, 1);
+        lua_pushboolean(L, 1);
+        lua_rawset(L, seen);
+        lua_rawseti(L, -2, ++found);
+    }
+    return 1;
+}
+
+/* --- history --- */
+
+static struct span option_span(lua_State *L, const char *name) {
+    struct span span = {NULL, 0};
+    int kind = lua_getfield(L, 2, name);
+    if (kind == LUA_TSTRING) {
+        span = binding_span(L, -1); /* The table keeps it. */
+    } else if (kind != LUA_TNIL && !json_is_null(L, -1)) {
+        luaL_error(L, "history: %s is an offset (a string), not a %s", name, luaL_typename(L, -1));
+    }
+    lua_pop(L, 1);
+    return span;
+}
+
+static uint32_t option_limit(lua_State *L) {
+    uint32_t limit = UINT32_MAX;
+    int kind = lua_getfield(L, 2, "limit");
+    if (kind == LUA_TNUMBER) {
+        lua_Integer value = luaL_checkinteger(L, -1);
+        luaL_argcheck(L, value >= 0, 2, "limit is negative");
+        limit = value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+    } else if (kind != LUA_TNIL && !json_is_null(L, -1)) {
+        luaL_error(L, "history: limit is a number, not a %s", luaL_typename(L, -1));
+    }
+    lua_pop(L, 1);
+    return limit;
+}
+
+/* Messages are counted, then noted, and only then turned into Lua values, which may raise. */
+struct notes {
+    const struct message **messages;
+    size_t count;
+};
+
+static void note(const struct message *m, void *data) {
+    struct notes *notes = data;
+    if (notes->messages) {
+        notes->messages[notes->count] = m;
+    }
+    notes->count++;
+}
+
+static void set_text(lua_State *L, const char *name, struct span text) {
+    if (text.len) {
+        lua_pushlstring(L, text.at, text.len);
+        lua_setfield(L, -2, name);
+    }
+}
+
+/* The same words as on the WebSocket wire: event, data or args, offset. */
+static void push_message(lua_State *L, const struct message *m) {
+    struct json_fault fault;
+    lua_createtable(L, 0, 3);
+    set_text(L, "event", m->event);
+    set_text(L, "offset", m->offset);
+    if (m->kind != MESSAGE_EVENT) {
+        lua_pushlstring(L, m->data.at, m->data.len);
+        lua_setfield(L, -2, "data");
+        lua_pushstring(L, m->kind == MESSAGE_BINARY ? "binary" : "text");
+        lua_setfield(L, -2, "kind");
+        return;
+    }
+    int count = json_push_list(L, m->data, &fault);
+    if (count == 1) {
+        lua_setfield(L, -2, "data");
+    } else if (count > 1) {
+        lua_createtable(L, count, 0);
+        lua_insert(L, -count - 1);
+        for (int i = count; i >= 1; i--) {
+            lua_rawseti(L, -i - 1, i);
+        }
+        json_mark_array(L, -1);
+        lua_setfield(L, -2, "args");
+    }
+}
+
+int gather_history(lua_State *L) {
+    const struct audience *a = audience_check(L, "history");
+    if (lua_isnoneornil(L, 2)) {
+        lua_settop(L, 1);
+        lua_newtable(L);
+    }
+    luaL_checktype(L, 2, LUA_TTABLE);
+    struct span after = option_span(L, "after");
+    struct span before = option_span(L, "before");
+    uint32_t limit = option_limit(L);
+    struct history *h = room_history(a->scope->ns, audience_name(a));
+    struct notes notes = {NULL, 0};
+    bool complete = true;
+
+    if (h) {
+        history_read(h, after, before, limit, &complete, note, &notes);
+        notes.messages = lua_newuserdatauv(L, (notes.count + 1) * sizeof *notes.messages, 0);
+        notes.count = 0;
+        history_read(h, after, before, limit, &complete, note, &notes);
+    }
+    lua_createtable(L, (int)notes.count, 0);
+    json_mark_array(L, -1);
+    for (size_t i = 0; i < notes.count; i++) {
+        push_message(L, notes.messages[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_pushboolean(L, complete);
+    return 2;
+}

@@ -1,0 +1,424 @@
+/* Rooms, users and namespaces as Lua objects (audience.h): making them, and speaking to them. What
+ * reads a room (members, history) is in lib_gather.c. One userdata type serves all kinds; which
+ * methods a kind has is in the tables at the bottom. */
+#include "base/utf8.h"
+#include "hub/history.h"
+#include "script/ask.h"
+#include "script/audience.h"
+#include "script/audience_internal.h"
+#include "script/binding.h"
+#include "script/json_bridge.h"
+
+#include <string.h>
+
+static struct hooks *hooks_of(lua_State *L) {
+    return script_of(L)->hooks;
+}
+
+/* --- making --- */
+
+/* Pushes the userdata that keeps a scope for the audiences made of it. */
+static void push_scope(lua_State *L, struct scope *scope) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, scope->hooks->scope_objects);
+    if (lua_rawgetp(L, -1, scope) == LUA_TNIL) {
+        lua_pop(L, 1);
+        struct scope **box = type_push(L, TYPE_SCOPE, sizeof *box, 0);
+        scope->base.refs++;
+        *box = scope;
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, -3, scope);
+    }
+    lua_remove(L, -2);
+}
+
+static int scope_free(lua_State *L) {
+    struct scope **box = lua_touserdata(L, 1);
+    scope_unref(*box);
+    *box = NULL;
+    return 0;
+}
+
+static struct audience *push(lua_State *L, struct scope *scope, enum audience_kind kind,
+                             size_t bytes) {
+    struct audience *a = type_push(L, TYPE_AUDIENCE, sizeof *a + bytes, 2);
+    memset(a, 0, sizeof *a);
+    a->scope = scope;
+    a->kind = (uint8_t)kind;
+    a->bytes = (uint32_t)bytes;
+    push_scope(L, scope);
+    lua_setiuservalue(L, -2, 1);
+    return a;
+}
+
+static void set_except(lua_State *L, int client) {
+    if (client) {
+        lua_pushvalue(L, client);
+        lua_setiuservalue(L, -2, 2);
+    }
+}
+
+static void push_named(lua_State *L, struct scope *scope, enum audience_kind kind,
+                       struct span name) {
+    struct audience *a = push(L, scope, kind, name.len);
+    memcpy(a->name, name.at, name.len);
+}
+
+void audience_push_room(lua_State *L, struct scope *scope, struct span name, int except) {
+    push_named(L, scope, AUDIENCE_ROOM, name);
+    set_except(L, except);
+}
+
+void audience_push_namespace(lua_State *L, struct scope *scope, int except) {
+    push_named(L, scope, AUDIENCE_NAMESPACE, (struct span){"", 0});
+    set_except(L, except);
+}
+
+void audience_push_client(lua_State *L, struct scope *scope, int client, bool is_volatile,
+                          uint64_t timeout) {
+    struct audience *a = push(L, scope, AUDIENCE_CLIENT, 0);
+    a->is_volatile = is_volatile;
+    a->timeout = timeout;
+    set_except(L, client);
+}
+
+/* A copy of the audience at index 1, for a modifier to change. */
+static struct audience *push_copy(lua_State *L, const struct audience *a) {
+    struct audience *copy = type_push(L, TYPE_AUDIENCE, sizeof *a + a->bytes, 2);
+    memcpy(copy, a, sizeof *a + a->bytes);
+    for (int i = 1; i <= 2; i++) {
+        lua_getiuservalue(L, 1, i);
+        lua_setiuservalue(L, -2, i);
+    }
+    return copy;
+}
+
+struct scope *audience_scope(lua_State *L, const char *what) {
+    const struct task *task = task_current(script_of(L));
+    if (!task || !task->scope) {
+        luaL_error(L, "%s needs a namespace, and there is none here: use mw.namespace(\"/name\")",
+                   what);
+        return NULL;
+    }
+    return (struct scope *)task->scope;
+}
+
+int audience_room(lua_State *L) {
+    struct span name = binding_check_span(L, 1);
+    audience_push_room(L, audience_scope(L, "mw.room"), name, 0);
+    return 1;
+}
+
+int audience_user(lua_State *L) {
+    struct span id = binding_check_span(L, 1);
+    push_named(L, audience_scope(L, "mw.user"), AUDIENCE_USER, id);
+    return 1;
+}
+
+/* The names lie one after another, each behind its length. */
+int audience_rooms(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct scope *scope = audience_scope(L, "mw.rooms");
+    lua_Unsigned count = lua_rawlen(L, 1);
+    size_t bytes = 0;
+    luaL_argcheck(L, count <= MAX_ROOMS, 1, "too many rooms");
+    for (lua_Unsigned i = 1; i <= count; i++) {
+        if (lua_rawgeti(L, 1, (lua_Integer)i) != LUA_TSTRING) {
+            return luaL_argerror(L, 1, "expected a list of room names");
+        }
+        bytes += sizeof(uint32_t) + lua_rawlen(L, -1);
+        lua_pop(L, 1);
+    }
+    struct audience *a = push(L, scope, AUDIENCE_ROOMS, bytes);
+    char *at = a->name;
+    a->count = (uint32_t)count;
+    for (lua_Unsigned i = 1; i <= count; i++) {
+        lua_rawgeti(L, 1, (lua_Integer)i);
+        struct span name = binding_span(L, -1);
+        uint32_t len = (uint32_t)name.len;
+        memcpy(at, &len, sizeof len);
+        memcpy(at + sizeof len, name.at, name.len);
+        at += sizeof len + name.len;
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
+int audience_namespace(lua_State *L) {
+    if (lua_isnoneornil(L, 1)) {
+        audience_push_namespace(L, audience_scope(L, "mw.namespace()"), 0);
+        return 1;
+    }
+    struct span name = binding_check_span(L, 1);
+    struct ns *ns = script_of(L)->env.hub ? hooks_find_ns(hooks_of(L), name) : NULL;
+    if (!ns) {
+        return luaL_error(L, "no handler table has the namespace '%s'", name.at);
+    }
+    struct scope *scope = scope_get(hooks_of(L), ns);
+    /* The object of the scope takes a reference of its own; ours must not be lost to an error. */
+    scope->base.refs--;
+    audience_push_namespace(L, scope, 0);
+    return 1;
+}
+
+/* --- speaking --- */
+
+struct audience *audience_check(lua_State *L, const char *method) {
+    return type_check(L, 1, TYPE_AUDIENCE, method);
+}
+
+struct span audience_name(const struct audience *a) {
+    return (struct span){a->name, a->bytes};
+}
+
+/* The client of uservalue 2: whom to leave out, or who is meant. NULL: none, or gone. */
+static struct client *named_client(lua_State *L) {
+    struct client *c = NULL;
+    if (lua_getiuservalue(L, 1, 2) != LUA_TNIL) {
+        const struct client_box *box = lua_touserdata(L, -1);
+        c = box->session ? box->session->client : NULL;
+    }
+    lua_pop(L, 1);
+    return c;
+}
+
+void audience_event(lua_State *L, struct message *m) {
+    message_init(m, MESSAGE_EVENT);
+    m->event = binding_check_span(L, 2);
+    luaL_argcheck(L, m->event.len > 0 && utf8_valid(m->event.at, m->event.len), 2,
+                  "an event's name is text");
+    int top = lua_gettop(L);
+    m->argc = (uint32_t)(top - 2);
+    m->data = json_write(L, 3, top, "data");
+}
+
+void audience_frame(lua_State *L, struct message *m) {
+    static const char *const frame_kinds[] = {"text", "binary", NULL};
+    struct span data = binding_check_span(L, 2);
+    bool binary = luaL_checkoption(L, 3, "text", frame_kinds) == 1;
+    luaL_argcheck(L, binary || utf8_valid(data.at, data.len), 2,
+                  "is not UTF-8: send it as \"binary\"");
+    message_init(m, binary ? MESSAGE_BINARY : MESSAGE_TEXT);
+    m->data = data;
+}
+
+static void publish_rooms(const struct audience *a, struct message *m,
+                          const struct client *except) {
+    struct span names[MAX_ROOMS];
+    const char *at = a->name;
+    for (uint32_t i = 0; i < a->count; i++) {
+        uint32_t len;
+        memcpy(&len, at, sizeof len);
+        names[i] = (struct span){at + sizeof len, len};
+        at += sizeof len + len;
+    }
+    hub_publish_rooms(a->scope->ns, names, a->count, m, except);
+}
+
+/* Sends to whomever the audience is, and pushes the result of emit and send. */
+static int speak(lua_State *L, const struct audience *a, struct message *m) {
+    struct ns *ns = a->scope->ns;
+    struct client *c = named_client(L);
+    char offset[OFFSET_MAX];
+    int error = 0;
+    m->flags = a->is_volatile ? MESSAGE_VOLATILE : 0;
+    switch (a->kind) {
+    case AUDIENCE_ROOM:
+        m->room = audience_name(a);
+        hub_publish(ns, m->room, m, c, offset);
+        break;
+    case AUDIENCE_ROOMS:
+        publish_rooms(a, m, c);
+        break;
+    case AUDIENCE_USER:
+        hub_publish_user(ns, audience_name(a), m, c);
+        break;
+    case AUDIENCE_NAMESPACE:
+        hub_publish_ns(ns, m, c);
+        break;
+    default:
+        error = c ? client_send(c, m) : UV_ECANCELED;
+    }
+    struct span told = a->kind == AUDIENCE_ROOM ? m->offset : (struct span){NULL, 0};
+    message_deinit(m);
+    if (error) {
+        return binding_refuse(L, "closed", NULL);
+    }
+    if (told.len) {
+        lua_pushlstring(L, told.at, told.len);
+    } else {
+        lua_pushboolean(L, 1);
+    }
+    return 1;
+}
+
+static int emit(lua_State *L) {
+    const struct audience *a = audience_check(L, "emit");
+    struct message m;
+    audience_event(L, &m);
+    return speak(L, a, &m);
+}
+
+static int send_frame(lua_State *L) {
+    const struct audience *a = audience_check(L, "send");
+    struct message m;
+    audience_frame(L, &m);
+    return speak(L, a, &m);
+}
+
+static int request(lua_State *L) {
+    const struct audience *a = audience_check(L, "request");
+    uint64_t timeout = a->timeout ? a->timeout : ASK_TIMEOUT;
+    struct span event = binding_check_span(L, 2);
+    int last = lua_gettop(L);
+    struct client *c = named_client(L);
+    if (a->kind == AUDIENCE_CLIENT) {
+        if (!c) {
+            return binding_refuse(L, "closed", NULL);
+        }
+        return ask_clients(L, hooks_of(L), &c, 1, event, 3, last, timeout, true);
+    }
+    size_t count;
+    struct client **clients = audience_clients(L, a, c, &count);
+    return ask_clients(L, hooks_of(L), clients, count, event, 3, last, timeout, false);
+}
+
+/* --- modifiers --- */
+
+static int except(lua_State *L) {
+    const struct audience *a = audience_check(L, "except");
+    type_check(L, 2, TYPE_CLIENT, "except");
+    push_copy(L, a);
+    set_except(L, 2);
+    return 1;
+}
+
+static int be_volatile(lua_State *L) {
+    const struct audience *a = audience_check(L, "volatile");
+    push_copy(L, a)->is_volatile = true;
+    return 1;
+}
+
+static int timeout(lua_State *L) {
+    const struct audience *a = audience_check(L, "timeout");
+    uint64_t ms = binding_seconds(L, 2);
+    push_copy(L, a)->timeout = ms ? ms : 1;
+    return 1;
+}
+
+static int room_in(lua_State *L) {
+    const struct audience *a = audience_check(L, "room");
+    audience_push_room(L, a->scope, binding_check_span(L, 2), 0);
+    return 1;
+}
+
+static int user_in(lua_State *L) {
+    const struct audience *a = audience_check(L, "user");
+    push_named(L, a->scope, AUDIENCE_USER, binding_check_span(L, 2));
+    return 1;
+}
+
+static int disconnect(lua_State *L) {
+    const struct audience *a = audience_check(L, "disconnect");
+    const char *reason = luaL_optstring(L, 2, "disconnected");
+    size_t count;
+    struct client **clients = audience_clients(L, a, named_client(L), &count);
+    for (size_t i = 0; i < count; i++) {
+        client_disconnect(clients[i], CLOSE_NORMAL, reason);
+    }
+    lua_pushinteger(L, (lua_Integer)count);
+    return 1;
+}
+
+/* --- the type --- */
+
+static const char *const kind_names[AUDIENCE_KINDS] = {"a room", "mw.rooms", "a user",
+                                                       "a namespace", "a client with options"};
+
+/* Upvalues: a table of methods for each kind. */
+static int index_audience(lua_State *L) {
+    const struct audience *a = type_check(L, 1, TYPE_AUDIENCE, "this");
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(a->kind + 1)) != LUA_TNIL) {
+        return 1;
+    }
+    struct span key = lua_type(L, 2) == LUA_TSTRING ? binding_span(L, 2) : (struct span){"?", 1};
+    struct span name = a->kind == AUDIENCE_NAMESPACE ? ns_name(a->scope->ns) : audience_name(a);
+    bool named = a->kind == AUDIENCE_ROOM || a->kind == AUDIENCE_NAMESPACE;
+    if ((named && span_is(key, "name")) || (a->kind == AUDIENCE_USER && span_is(key, "id"))) {
+        lua_pushlstring(L, name.at, name.len);
+        return 1;
+    }
+    return luaL_error(L, "%s has no '%s'", kind_names[a->kind], key.at);
+}
+
+static int audience_tostring(lua_State *L) {
+    const struct audience *a = type_check(L, 1, TYPE_AUDIENCE, "this");
+    struct span name = audience_name(a);
+    if (a->kind == AUDIENCE_ROOMS || a->kind == AUDIENCE_CLIENT) {
+        lua_pushstring(L, kind_names[a->kind]);
+    } else {
+        name = a->kind == AUDIENCE_NAMESPACE ? ns_name(a->scope->ns) : name;
+        lua_pushfstring(L, "%s: ", kind_names[a->kind]);
+        lua_pushlstring(L, name.at, name.len);
+        lua_concat(L, 2);
+    }
+    return 1;
+}
+
+static const luaL_Reg room_methods[] = {
+    {"emit", emit},
+    {"send", send_frame},
+    {"request", request},
+    {"except", except},
+    {"volatile", be_volatile},
+    {"timeout", timeout},
+    {"count", gather_count},
+    {"members", gather_members},
+    {"clients", gather_clients},
+    {"history", gather_history},
+    {NULL, NULL},
+};
+static const luaL_Reg rooms_methods[] = {
+    {"emit", emit}, {"send", send_frame}, {"except", except}, {"volatile", be_volatile},
+    {NULL, NULL},
+};
+static const luaL_Reg user_methods[] = {
+    {"emit", emit},
+    {"send", send_frame},
+    {"request", request},
+    {"except", except},
+    {"volatile", be_volatile},
+    {"timeout", timeout},
+    {"count", gather_count},
+    {"clients", gather_clients},
+    {"disconnect", disconnect},
+    {NULL, NULL},
+};
+static const luaL_Reg namespace_methods[] = {
+    {"emit", emit},          {"send", send_frame},        {"request", request},
+    {"except", except},      {"volatile", be_volatile},   {"timeout", timeout},
+    {"count", gather_count}, {"members", gather_members}, {"clients", gather_clients},
+    {"room", room_in},       {"user", user_in},           {NULL, NULL},
+};
+static const luaL_Reg client_methods[] = {
+    {"emit", emit},       {"send", send_frame}, {"request", request}, {"volatile", be_volatile},
+    {"timeout", timeout}, {NULL, NULL},
+};
+
+static const luaL_Reg audience_functions[] = {{"__tostring", audience_tostring}, {NULL, NULL}};
+static const luaL_Reg scope_functions[] = {{"__gc", scope_free}, {NULL, NULL}};
+static const luaL_Reg ask_functions[] = {{"__gc", ask_free}, {NULL, NULL}};
+
+void audience_open(lua_State *L) {
+    static const luaL_Reg *const methods[AUDIENCE_KINDS] = {
+        room_methods, rooms_methods, user_methods, namespace_methods, client_methods};
+    type_new(L, TYPE_SCOPE, "scope", scope_functions);
+    type_new(L, TYPE_ASK, "ask", ask_functions);
+    type_new(L, TYPE_AUDIENCE, "audience", audience_functions);
+    for (int i = 0; i < AUDIENCE_KINDS; i++) {
+        lua_newtable(L);
+        luaL_setfuncs(L, methods[i], 0);
+    }
+    lua_pushcclosure(L, index_audience, AUDIENCE_KINDS);
+    lua_setfield(L, -2, "__index");
+}

@@ -1,0 +1,538 @@
+/* Sessions: the life of a client as the app sees it. Each item of a client's line is a task whose
+ * data is the session; what the handler returns is answered here. Called by the transports through
+ * the app, and by lib_client.c. */
+#include "script/session.h"
+#include "base/memory.h"
+#include "base/utf8.h"
+#include "http/request.h"
+#include "script/answer.h"
+#include "script/ask.h"
+#include "script/audience.h"
+#include "script/binding.h"
+#include "script/json_bridge.h"
+
+#include <stdlib.h>
+
+static line_run run_item;
+
+static struct script *script_in(const struct session *s) {
+    return s->hooks->script;
+}
+
+struct session *session_new(struct hooks *hooks, struct ns *ns, const struct request *request) {
+    struct session *s = memory_zalloc(sizeof *s);
+    line_init(&s->line);
+    LIST_INIT(&s->asks);
+    s->hooks = hooks;
+    s->request = request ? request_keep(request) : NULL;
+    s->scope = scope_get(hooks, ns);
+    s->object = LUA_NOREF;
+    s->user = LUA_NOREF;
+    return s;
+}
+
+void session_drop(struct session *s) {
+    lua_State *L = script_in(s)->L;
+    if (s->box) {
+        s->box->session = NULL;
+    }
+    luaL_unref(L, LUA_REGISTRYINDEX, s->object);
+    luaL_unref(L, LUA_REGISTRYINDEX, s->user);
+    if (s->request) {
+        request_unref(s->request);
+    }
+    scope_unref(s->scope);
+    free(s);
+}
+
+struct session *session_of(struct hooks *hooks, struct client *c) {
+    struct session *s = c->script;
+    if (!s) {
+        s = session_new(hooks, c->ns, NULL);
+        c->script = s;
+    }
+    s->client = c;
+    return s;
+}
+
+/* --- the line --- */
+
+/* After anything that may have moved the line: counts, reads on, frees what is over. The session
+ * may be gone afterwards. */
+static void settle(struct session *s) {
+    const struct script_env *env = &script_in(s)->env;
+    if (s->line.draining) {
+        return;
+    }
+    env->metrics->queued_events += (int64_t)s->line.count - s->counted;
+    s->counted = s->line.count;
+    if (s->released) {
+        session_drop(s);
+        return;
+    }
+    if (s->stopped && s->line.count <= (uint32_t)env->config->max_queue / 2) {
+        s->stopped = false;
+        if (!s->client->closing) {
+            s->client->ops->resume(s->client);
+        }
+    }
+}
+
+/* While a handler waits for its own client's answer, reading goes on to four times the bound, for
+ * the answer stands behind the events. Beyond that the handler hears of it and reading stops. */
+#define AWAIT_FACTOR 4
+
+static bool has_room(struct session *s) {
+    uint32_t bound = (uint32_t)script_in(s)->env.config->max_queue;
+    if (s->awaited && s->line.count >= bound * AWAIT_FACTOR) {
+        ask_fail(s, "backpressure");
+    }
+    return s->line.count < (s->awaited ? bound * AWAIT_FACTOR : bound);
+}
+
+bool session_push(struct session *s, const struct item *item) {
+    if (s->closed) {
+        if (item->ack) {
+            struct reply reply = {.code = SPAN("closed")};
+            item->ack->answer(item->ack, &reply);
+        }
+        return true;
+    }
+    line_push(&s->line, item, run_item);
+    bool room = has_room(s);
+    s->stopped = s->stopped || !room;
+    settle(s);
+    return room;
+}
+
+static void answer(struct session *s, const struct reply *reply) {
+    struct ack *ack = s->ack;
+    s->ack = NULL;
+    if (ack) {
+        ack->answer(ack, reply);
+    }
+}
+
+static void answer_code(struct session *s, const char *code) {
+    struct reply reply = {.code = span_of(code)};
+    answer(s, &reply);
+}
+
+/* The item has ended, whether a handler ran or not. */
+static void finish(struct session *s) {
+    s->item = NULL;
+    s->awaited = 0;
+    buf_unref(s->room);
+    s->room = NULL;
+    if (s->running == ITEM_DISCONNECT) {
+        struct client *c = s->client;
+        s->client = NULL;
+        s->released = true;
+        c->script = NULL;
+        client_release(c);
+    }
+    line_done(&s->line, run_item);
+    settle(s);
+}
+
+static void on_done(void *data, enum task_end how) {
+    struct session *s = data;
+    if (s->ack) {
+        answer_code(s, how == TASK_ABANDONED ? "unavailable" : "internal_error");
+    }
+    finish(s);
+}
+
+static void describe_event(const void *data, struct log_line *line) {
+    const struct session *s = data;
+    char id[CLIENT_ID_LEN + 1];
+    if (s->client) {
+        client_id(s->client, id);
+        log_field(line, "client", span_of(id));
+        log_field(line, "namespace", ns_name(s->client->ns));
+    }
+}
+
+/* --- handlers: what they are called with, and what their results mean --- */
+
+static void push_hook(lua_State *L, struct session *s, enum hook hook) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, hooks_handler(s->client->ns)->hooks[hook]);
+    session_push_object(L, s);
+}
+
+static int begin_connect(lua_State *L, void *data) {
+    push_hook(L, data, HOOK_CONNECT);
+    return 1;
+}
+
+static int begin_message(lua_State *L, void *data) {
+    struct session *s = data;
+    push_hook(L, s, HOOK_MESSAGE);
+    lua_pushlstring(L, s->item->data.at, s->item->data.len);
+    if (s->item->binary) {
+        lua_pushliteral(L, "binary");
+    } else {
+        lua_pushliteral(L, "text");
+    }
+    return 3;
+}
+
+/* The arguments were no JSON: said in the ack, or in a reply without an id. */
+static int refuse_bad(struct session *s) {
+    if (s->ack) {
+        answer_code(s, "bad_message");
+    } else if (s->item->kind == ITEM_EVENT) {
+        struct message m;
+        message_init(&m, MESSAGE_REPLY);
+        m.code = SPAN("bad_message");
+        (void)!client_send(s->client, &m);
+        message_deinit(&m);
+    }
+    return -1;
+}
+
+static int begin_event(lua_State *L, void *data) {
+    struct session *s = data;
+    struct handler *h = hooks_handler(s->client->ns);
+    struct json_fault fault;
+    int fixed = 1;
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->events);
+    lua_pushlstring(L, s->item->name.at, s->item->name.len);
+    if (h->events == LUA_NOREF || lua_rawget(L, 1) == LUA_TNIL) {
+        if (h->any == LUA_NOREF) {
+            answer_code(s, "not_found");
+            log_printf(script_in(s)->env.log, LOG_DEBUG, "no handler for the event %.*s",
+                       (int)s->item->name.len, s->item->name.at);
+            return -1;
+        }
+        lua_settop(L, 0);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, h->any);
+        session_push_object(L, s);
+        lua_pushlstring(L, s->item->name.at, s->item->name.len);
+        fixed = 2;
+    } else {
+        lua_replace(L, 1);
+        session_push_object(L, s);
+    }
+    int count = json_push_list(L, s->item->data, &fault);
+    return count < 0 ? refuse_bad(s) : fixed + count;
+}
+
+static void end_event(lua_State *L, void *data, int first) {
+    struct session *s = data;
+    if (s->ack) {
+        struct reply reply;
+        answer_read(L, first, &reply);
+        answer(s, &reply);
+    }
+}
+
+static int begin_join(lua_State *L, void *data) {
+    struct session *s = data;
+    struct json_fault fault;
+    push_hook(L, s, HOOK_JOIN);
+    audience_push_room(L, s->scope, s->item->name, 0);
+    if (s->item->data.len == 0) {
+        lua_newtable(L);
+    } else if (json_push(L, s->item->data, &fault) < 0) {
+        return refuse_bad(s);
+    }
+    return 3;
+}
+
+static const char *join_problem(int error) {
+    switch (error) {
+    case UV_ENOSPC:
+        return "too_many_rooms";
+    case UV_ECANCELED:
+        return "closed";
+    default:
+        return "bad_room";
+    }
+}
+
+/* The reply and the membership begin in one step: nothing can come between these two lines. */
+static void end_join(lua_State *L, void *data, int first) {
+    struct session *s = data;
+    struct reply reply;
+    if (lua_isboolean(L, first) && !lua_toboolean(L, first)) {
+        answer_code(s, "forbidden");
+        return;
+    }
+    answer_read(L, first, &reply);
+    if (reply.code.len == 0) {
+        struct span room = {s->room->bytes, s->room->len};
+        int error = s->client->closing ? UV_ECANCELED : hub_join(s->client, room);
+        if (error) {
+            reply = (struct reply){.code = span_of(join_problem(error))};
+        }
+    }
+    answer(s, &reply);
+}
+
+static int begin_leave(lua_State *L, void *data) {
+    struct session *s = data;
+    struct span reason = s->item->kind == ITEM_LEAVE ? SPAN("left") : s->item->data;
+    push_hook(L, s, HOOK_LEAVE);
+    audience_push_room(L, s->scope, s->item->name, 0);
+    lua_pushlstring(L, reason.at, reason.len);
+    return 3;
+}
+
+static int begin_disconnect(lua_State *L, void *data) {
+    struct session *s = data;
+    push_hook(L, s, HOOK_DISCONNECT);
+    lua_pushlstring(L, s->item->data.at, s->item->data.len);
+    return 2;
+}
+
+static int begin(lua_State *L, void *data) {
+    static int (*const begins[])(lua_State *, void *) = {
+        [ITEM_CONNECT] = begin_connect,       [ITEM_MESSAGE] = begin_message,
+        [ITEM_EVENT] = begin_event,           [ITEM_JOIN] = begin_join,
+        [ITEM_LEAVE] = begin_leave,           [ITEM_LEFT] = begin_leave,
+        [ITEM_DISCONNECT] = begin_disconnect,
+    };
+    struct session *s = data;
+    int count = begins[s->running](L, s);
+    s->item = NULL; /* It was borrowed, and is not looked at again. */
+    return count;
+}
+
+static const struct task_kind kinds[] = {
+    [ITEM_CONNECT] = {HOOK_CONNECT, begin, NULL, on_done, NULL, describe_event},
+    [ITEM_MESSAGE] = {HOOK_MESSAGE, begin, NULL, on_done, NULL, describe_event},
+    [ITEM_EVENT] = {HOOK_EVENT, begin, end_event, on_done, NULL, describe_event},
+    [ITEM_JOIN] = {HOOK_JOIN, begin, end_join, on_done, NULL, describe_event},
+    [ITEM_LEAVE] = {HOOK_LEAVE, begin, NULL, on_done, NULL, describe_event},
+    [ITEM_LEFT] = {HOOK_LEAVE, begin, NULL, on_done, NULL, describe_event},
+    [ITEM_DISCONNECT] = {HOOK_DISCONNECT, begin, NULL, on_done, NULL, describe_event},
+};
+
+/* --- running an item --- */
+
+static bool room_name_ok(const struct session *s, struct span room) {
+    return room.len > 0 && room.len <= (size_t)script_in(s)->env.config->max_room_name &&
+           utf8_valid(room.at, room.len);
+}
+
+/* What needs no handler is done here; true if one is to run. */
+static bool prepare(struct session *s, const struct item *item) {
+    const struct handler *h = hooks_handler(s->client->ns);
+    struct reply empty = {.argc = 0};
+    if (script_in(s)->stopping) {
+        if (s->ack) {
+            answer_code(s, "unavailable");
+        }
+        return false;
+    }
+    switch (item->kind) {
+    case ITEM_JOIN:
+        if (h->hooks[HOOK_JOIN] == LUA_NOREF) {
+            answer_code(s, "forbidden");
+            return false;
+        }
+        if (!room_name_ok(s, item->name)) {
+            answer_code(s, "bad_room");
+            return false;
+        }
+        s->room = buf_copy(item->name.at, item->name.len);
+        return true;
+    case ITEM_LEAVE:
+        if (!hub_leave(s->client, item->name)) {
+            answer_code(s, "not_in_room");
+            return false;
+        }
+        answer(s, &empty);
+        return h->hooks[HOOK_LEAVE] != LUA_NOREF;
+    case ITEM_EVENT:
+        return true;
+    case ITEM_DISCONNECT: /* A one-shot POST was never announced, so its going is not either. */
+        return h->hooks[HOOK_DISCONNECT] != LUA_NOREF && s->client->ops->wire != WIRE_POST;
+    default:
+        return h->hooks[kinds[item->kind].hook] != LUA_NOREF;
+    }
+}
+
+static void run_item(struct line *line, const struct item *item) {
+    struct session *s = (struct session *)line;
+    s->item = item;
+    s->ack = item->ack;
+    s->running = item->kind;
+    if (!prepare(s, item)) {
+        finish(s);
+        return;
+    }
+    struct version *version = hooks_handler(s->client->ns)->set->version;
+    task_run(script_in(s), &kinds[item->kind], s, version, &s->scope->base);
+    if (s->item == item) { /* Lua was busy: it begins later. */
+        s->item = line_keep(line, item);
+    }
+}
+
+bool session_is_running(const struct session *s) {
+    const struct task *task = task_current(script_in(s));
+    return task && task->data == s;
+}
+
+/* Reads on at the end of the turn, for the handler that asked is still on the stack and the answer
+ * must not come before it waits. By id, since the client may be gone by then. */
+struct reread {
+    struct deferred deferred;
+    struct hub *hub;
+    char id[CLIENT_ID_LEN + 1];
+};
+
+static void run_reread(struct deferred *deferred) {
+    struct reread *reread = (struct reread *)deferred;
+    struct client *c = hub_client(reread->hub, span_of(reread->id));
+    free(reread);
+    if (c) {
+        c->ops->resume(c);
+    }
+}
+
+void session_await(struct session *s) {
+    s->awaited++;
+    if (s->stopped &&
+        s->line.count < (uint32_t)script_in(s)->env.config->max_queue * AWAIT_FACTOR) {
+        struct reread *reread = memory_zalloc(sizeof *reread);
+        s->stopped = false;
+        reread->deferred.run = run_reread;
+        reread->hub = ns_hub(s->client->ns);
+        client_id(s->client, reread->id);
+        io_defer_closed(script_in(s)->env.io, &reread->deferred);
+    }
+}
+
+/* --- leaving and closing --- */
+
+bool session_leave(struct session *s, struct span room, const char *reason) {
+    if (!s->client || s->client->closing || !hub_leave(s->client, room)) {
+        return false;
+    }
+    struct item item = {.kind = ITEM_LEFT, .name = room, .data = span_of(reason)};
+    (void)session_push(s, &item);
+    return true;
+}
+
+static void push_left(struct span room, void *data) {
+    struct session *s = data;
+    struct item item = {.kind = ITEM_LEFT, .name = room, .data = span_of(s->client->close_reason)};
+    line_push(&s->line, &item, run_item);
+}
+
+void session_close(struct session *s, const char *reason) {
+    struct client *c = s->client;
+    struct item last = {.kind = ITEM_DISCONNECT, .data = span_of(reason)};
+    ask_fail(s, "closed");
+    s->closed = true;
+    if (hooks_handler(c->ns)->hooks[HOOK_LEAVE] != LUA_NOREF) {
+        client_each_room(c, push_left, s);
+    }
+    line_push(&s->line, &last, run_item);
+    settle(s);
+}
+
+/* --- Lua's side --- */
+
+void session_push_object(lua_State *L, struct session *s) {
+    if (s->object != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->object);
+        return;
+    }
+    struct client_box *box = type_push(L, TYPE_CLIENT, sizeof *box, 3);
+    box->session = NULL;
+    client_id(s->client, box->id);
+    if (s->user != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->user);
+        lua_setiuservalue(L, -2, 1);
+    }
+    lua_pushvalue(L, -1);
+    s->object = luaL_ref(L, LUA_REGISTRYINDEX);
+    s->box = box;
+    box->session = s;
+    luaL_unref(L, LUA_REGISTRYINDEX, s->user);
+    s->user = LUA_NOREF;
+}
+
+static void push_default_user(lua_State *L, const struct client *c) {
+    char id[CLIENT_ID_LEN + 1];
+    client_id(c, id);
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, id);
+    lua_setfield(L, -2, "id");
+}
+
+void session_push_user(lua_State *L, struct session *s) {
+    if (s->box) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->object);
+        if (lua_getiuservalue(L, -1, 1) == LUA_TNIL) {
+            lua_pop(L, 1);
+            push_default_user(L, s->client);
+            lua_pushvalue(L, -1);
+            lua_setiuservalue(L, -3, 1);
+        }
+        lua_remove(L, -2);
+        return;
+    }
+    if (s->user == LUA_NOREF) {
+        push_default_user(L, s->client);
+        s->user = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->user);
+}
+
+/* --- the app's functions --- */
+
+static struct session *session_in(struct app *app, struct client *c) {
+    return session_of((struct hooks *)app, c);
+}
+
+static void app_on_connect(struct app *app, struct client *c) {
+    struct session *s = session_in(app, c);
+    struct item item = {.kind = ITEM_CONNECT};
+    (void)session_push(s, &item);
+}
+
+static bool app_on_message(struct app *app, struct client *c, struct span data, bool binary) {
+    struct item item = {.kind = ITEM_MESSAGE, .binary = binary, .data = data};
+    return session_push(session_in(app, c), &item);
+}
+
+static bool app_on_event(struct app *app, struct client *c, struct span event, struct span args,
+                         struct ack *ack) {
+    struct item item = {.kind = ITEM_EVENT, .name = event, .data = args, .ack = ack};
+    return session_push(session_in(app, c), &item);
+}
+
+static bool app_on_join(struct app *app, struct client *c, struct span room, struct span options,
+                        struct ack *ack) {
+    struct item item = {.kind = ITEM_JOIN, .name = room, .data = options, .ack = ack};
+    return session_push(session_in(app, c), &item);
+}
+
+static bool app_on_leave(struct app *app, struct client *c, struct span room, struct ack *ack) {
+    struct item item = {.kind = ITEM_LEAVE, .name = room, .ack = ack};
+    return session_push(session_in(app, c), &item);
+}
+
+static void app_on_answer(struct app *app, struct client *c, uint64_t id, struct span args,
+                          struct span error) {
+    ask_answer(session_in(app, c), id, args, error);
+}
+
+static void app_on_close(struct app *app, struct client *c, const char *reason) {
+    session_close(session_in(app, c), reason);
+}
+
+void session_fill_app(struct app *app) {
+    app->on_connect = app_on_connect;
+    app->on_message = app_on_message;
+    app->on_event = app_on_event;
+    app->on_join = app_on_join;
+    app->on_leave = app_on_leave;
+    app->on_answer = app_on_answer;
+    app->on_close = app_on_close;
+}

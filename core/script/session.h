@@ -1,0 +1,64 @@
+/* A session: what the app keeps for a client (client->script), from on_auth to the end of
+ * on_disconnect. Its line orders the client's handlers; its Lua object is made when Lua first sees
+ * the client. */
+#ifndef MOONWIRE_SCRIPT_SESSION_H
+#define MOONWIRE_SCRIPT_SESSION_H
+
+#include "script/hooks.h"
+#include "script/line.h"
+
+struct ask_leg;
+
+struct session {
+    struct line line;
+    struct hooks *hooks;
+    struct client *client;     /* NULL before it is connected and after its release */
+    struct request *request;   /* the one it came with, kept; may be NULL */
+    struct scope *scope;       /* owns a reference */
+    const struct item *item;   /* while a handler begins */
+    struct ack *ack;           /* of the running handler, until it is answered */
+    struct buf *room;          /* of the running on_join */
+    LIST_HEAD(, ask_leg) asks; /* requests that this client has not answered */
+    uint32_t ask_count;
+    uint32_t awaited;       /* asks that the running handler of this client waits for */
+    uint32_t counted;       /* of the line, in metrics->queued_events */
+    int object;             /* references in the registry: the Lua object, */
+    int user;               /* and the user until there is one */
+    struct client_box *box; /* of the Lua object, NULL while there is none */
+    uint8_t running;        /* the kind of the item that is being handled */
+    bool stopped;           /* the transport has been told to stop reading */
+    bool closed;            /* on_close has been heard */
+    bool released;
+};
+
+/* The Lua object of a client. */
+struct client_box {
+    struct session *session; /* NULL once it is released */
+    char id[CLIENT_ID_LEN + 1];
+};
+
+/* Before there is a client. The request may be NULL. */
+struct session *session_new(struct hooks *hooks, struct ns *ns, const struct request *request);
+/* Of a client that never came to be. */
+void session_drop(struct session *s);
+/* The client's session, made if it has none. */
+struct session *session_of(struct hooks *hooks, struct client *c);
+
+/* Puts an item into the line; false when the line is full. */
+bool session_push(struct session *s, const struct item *item);
+void session_close(struct session *s, const char *reason);
+/* Is it one of this client's own handlers that runs at the moment? */
+bool session_is_running(const struct session *s);
+/* That handler now waits for the client's answer, so that reading must go on. */
+void session_await(struct session *s);
+/* Ends a membership from Lua: was it in? on_leave follows in the line. */
+bool session_leave(struct session *s, struct span room, const char *reason);
+
+/* Within Lua: pushes the client's object, or its user's table. */
+void session_push_object(lua_State *L, struct session *s);
+void session_push_user(lua_State *L, struct session *s);
+
+/* Fills in the app's functions that concern a client. */
+void session_fill_app(struct app *app);
+
+#endif
