@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "script/task.h"
+#include "script/traceback.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -27,7 +28,7 @@ struct budget {
     /* Of the worker's thread, and read by the signal handler on it: */
     lua_State *volatile running;
     volatile sig_atomic_t over; /* the target was running when the signal came */
-    lua_State *victim;
+    struct writer lines;
     char message[80];
 };
 
@@ -155,6 +156,7 @@ void budget_free(struct budget *b) {
         pthread_mutex_destroy(&b->lock);
     }
     of_this_thread = NULL; /* A signal that is still under way finds nothing. */
+    writer_deinit(&b->lines);
     free(b);
 }
 
@@ -166,7 +168,7 @@ static void count(struct budget *b) {
 
 void budget_enter(struct budget *b, lua_State *L) {
     b->running = L;
-    b->victim = NULL;
+    writer_clear(&b->lines);
     b->over = 0;
     count(b);
 }
@@ -191,16 +193,20 @@ bool budget_over(const struct budget *b) {
 
 int budget_stop(struct budget *b, lua_State *L, bool may_yield) {
     if (may_yield) {
-        b->victim = b->victim != NULL ? b->victim : L;
+        /* Now, for the yield moves the line of a stopped function back by one instruction. Where
+         * the stop passes on from an inner coroutine, its lines are there already. */
+        if (writer_len(&b->lines) == 0) {
+            traceback_lines(L, &b->lines);
+        }
         return lua_yield(L, 0);
     }
-    b->victim = NULL;
+    writer_clear(&b->lines);
     arm(L);
     return luaL_error(L, "%s", b->message);
 }
 
-lua_State *budget_victim(const struct budget *b) {
-    return b->victim;
+struct span budget_lines(const struct budget *b) {
+    return writer_span(&b->lines);
 }
 
 const char *budget_message(const struct budget *b) {

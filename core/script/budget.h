@@ -6,6 +6,7 @@
 #ifndef MOONWIRE_SCRIPT_BUDGET_H
 #define MOONWIRE_SCRIPT_BUDGET_H
 
+#include "base/buf.h"
 #include <lua.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,8 +31,8 @@ bool budget_over(const struct budget *b); /* the call that runs now is */
  * by an error that returns at the next instruction for as long as a pcall catches it. Return what
  * it returns. */
 int budget_stop(struct budget *b, lua_State *L, bool may_yield);
-/* The coroutine that the yield stopped, for its traceback; NULL: none was in this call. */
-lua_State *budget_victim(const struct budget *b);
+/* The lines of user code where the yield stopped it (see traceback.h); until the next call. */
+struct span budget_lines(const struct budget *b);
 /* What is wrong, in words. */
 const char *budget_message(const struct budget *b);
 

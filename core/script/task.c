@@ -128,15 +128,14 @@ static void log_failure(struct script *s, const struct task *task, struct span m
 static void report_failure(struct script *s, struct task *task, int status) {
     struct writer message = {NULL};
     struct writer lines = {NULL};
-    lua_State *L = task->L;
 
     if (status == LUA_YIELD) {
-        L = budget_victim(s->budget);
         writer_puts(&message, budget_message(s->budget));
+        writer_put_span(&lines, budget_lines(s->budget));
     } else {
-        traceback_message(s, L, &message);
+        traceback_message(s, task->L, &message);
+        traceback_lines(task->L, &lines);
     }
-    traceback_lines(L, &lines);
     if (task->kind->failed != NULL) {
         task->kind->failed(task->data, writer_span(&message), writer_span(&lines));
     } else {
