@@ -75,17 +75,21 @@ static _Noreturn void fail(struct encoder *e, const struct place *place, const c
     __builtin_unreachable();
 }
 
-/* Too deep: by itself, or because a table contains itself? The message then ends where the circle
- * closes. */
+/* Too deep: by itself, or because a table contains itself? Then the place is where the circle
+ * closes first. */
 static _Noreturn void fail_deep(struct encoder *e, const struct place *place) {
+    const struct place *closes = NULL;
     for (const struct place *inner = place; inner != NULL; inner = inner->up) {
         for (const struct place *outer = inner->up; outer != NULL; outer = outer->up) {
             if (outer->table == inner->table) {
-                place = inner->up;
+                closes = inner;
             }
         }
     }
-    fail(e, place, "a table that contains itself, or is nested too deeply, is not JSON");
+    if (closes != NULL) {
+        fail(e, closes->up, "a table that contains itself is not JSON");
+    }
+    fail(e, place->up, "a table nested deeper than 64 is not JSON");
 }
 
 static _Noreturn void fail_type(struct encoder *e, int index, const struct place *place,
