@@ -3,7 +3,7 @@
 #ifndef MOONWIRE_HTTP_HTTP_H
 #define MOONWIRE_HTTP_HTTP_H
 
-#include "http/request.h"
+#include "http/parse.h"
 #include "net/conn.h"
 
 /* One request that wants its answer. The server's reference ends with the answer or the connection;
@@ -18,8 +18,12 @@ struct http_server {
      * (http/response.h), exchange_upgrade. */
     void (*on_request)(struct http_server *server, struct exchange *x);
     void *data;
-    struct http *pool; /* of spare per-connection state; http_server_deinit frees it */
+    struct parse_limits limits;
+    LIST_HEAD(, http) spare; /* per-connection state for reuse, so that upgrades leave no holes */
     LIST_HEAD(, http) active;
+    bool draining;
+    int64_t date_second; /* the second that `date` tells */
+    char date[30];       /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 };
 
 void http_server_init(struct http_server *server, struct io *io, const struct config *config,
@@ -35,7 +39,8 @@ struct http_server *exchange_server(const struct exchange *x);
 const struct request *exchange_request(const struct exchange *x);
 bool exchange_open(
     const struct exchange *x); /* the connection is there and nothing has been answered yet */
-/* Told when the connection closes before the answer; NULL to stop being told. One listener. */
+/* Told when the connection closes before the answer is complete; NULL to stop being told. One
+ * listener. */
 void exchange_on_abort(struct exchange *x, void (*aborted)(struct exchange *x, void *data),
                        void *data);
 /* Headers that will be added to whatever the answer is (CORS). Appended as "Name: value\r\n". */

@@ -4,8 +4,29 @@
 #define MOONWIRE_HTTP_REQUEST_H
 
 #include "base/buf.h"
+#include "http/url.h"
 
 struct request;
+
+/* What a request is made of, all borrowed; http/parse fills it in. */
+struct request_field {
+    struct span name;
+    struct span value;
+};
+struct request_parts {
+    struct span method;
+    struct span target;
+    int minor;
+    bool secure;
+    const char *address;
+    const struct request_field *fields; /* as received: repeated, in any case */
+    size_t field_count;
+};
+/* One reference, without body; NULL: the target or the Host is no good, and *error says why
+ * (static). A target with a host of its own ("http://host/path") overrides the field (RFC 9112
+ * section 3.2.2). */
+struct request *request_new(const struct request_parts *parts, const char **error);
+void request_set_body(struct request *r, struct buf *take); /* While nobody else has r. */
 
 struct request *request_ref(struct request *r);
 void request_unref(struct request *r);
@@ -33,14 +54,8 @@ void request_header_at(const struct request *r, size_t index, struct span *name,
 /* Does a comma-separated field name this token (case-insensitive)? */
 bool request_header_has_token(const struct request *r, const char *name, const char *token);
 
-/* Walks "a=1&b=2": true while there is another pair; *key and *value are raw. */
-bool query_next(struct span *rest, struct span *key, struct span *value);
-/* Decodes %XX and (in queries) '+'. False: a malformed escape. Appends to out. */
-bool url_decode(struct writer *out, struct span text, bool plus);
 /* The decoded value of a query parameter, appended to out; false if it is not there or malformed.
  */
 bool request_query_value(const struct request *r, const char *key, struct writer *out);
-/* Walks a Cookie field: pairs of name and value (quotes removed). */
-bool cookie_next(struct span *rest, struct span *name, struct span *value);
 
 #endif

@@ -21,6 +21,15 @@ int response_header(struct response *r, struct span name, struct span value);
 /* Sends and deinits. 204 and 304 have no body; to HEAD the body's length is told and the body is
  * not sent. */
 void response_send(struct exchange *x, struct response *r);
+/* The same with a body that comes in pieces and is `length` bytes long in the end. False: no body
+ * is wanted (HEAD, 304, or nobody is there) and the exchange is over. Otherwise response_write
+ * follows, until all is written. */
+bool response_begin(struct exchange *x, struct response *r, uint64_t length);
+/* `room` is called when the peer has read what was queued, after response_write said to wait, and
+ * not after the exchange has been aborted. */
+bool response_write(struct exchange *x, const struct slice *piece,
+                    void (*room)(struct exchange *x, void *data), void *data); /* false: wait */
+void response_break(struct exchange *x); /* The rest of the body is lost: closes the connection. */
 /* A short answer: text/plain, or JSON {"error":{"code":...,"detail":...}} where code is given
  * (detail: JSON or empty). */
 void response_text(struct exchange *x, int status, const char *text);
