@@ -227,7 +227,7 @@ static enum json_token read_string(struct json_reader *r, enum json_token token)
     bool escaped = false;
     for (;;) {
         bool high = false;
-        const char *p = json_scan_plain(from, r->end, &high);
+        const char *p = json_scan_plain(from, r->end, r->start, &high);
         size_t run = (size_t)(p - from);
         if (high && !utf8_valid(from, run)) {
             return fail_utf8(r, from);
@@ -400,17 +400,17 @@ enum json_token json_next(struct json_reader *r) {
 /* --- skipping --------------------------------------------------------------------------------- */
 
 /* After the closing quote of the string that begins before p; NULL if it does not end. */
-static const char *skip_string(const char *p, const char *end) {
+static const char *skip_string(const struct json_reader *r, const char *p) {
     bool high = false;
     for (;;) {
-        p = json_scan_plain(p, end, &high);
-        if (p == end) {
+        p = json_scan_plain(p, r->end, r->start, &high);
+        if (p == r->end) {
             return NULL;
         }
         if (*p == '"') {
             return p + 1;
         }
-        p += *p == '\\' && end - p > 1 ? 2 : 1;
+        p += *p == '\\' && r->end - p > 1 ? 2 : 1;
     }
 }
 
@@ -418,20 +418,31 @@ static inline bool is_bracket(char c) {
     return (c | 0x20) == '{' || (c | 0x20) == '}'; /* '[' and ']' differ from these by that bit. */
 }
 
-static const char *find_structure(const char *p, const char *end) {
 #ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), bit = _mm_set1_epi8(0x20);
-    const __m128i open = _mm_set1_epi8('{'), close = _mm_set1_epi8('}');
+/* A bit per byte of the 16: a quote or a bracket. */
+static inline unsigned structure_mask(const char *p) {
+    __m128i bytes = json_load(p), folded = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+    return (unsigned)_mm_movemask_epi8(
+        _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                     _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
+                                  _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')))));
+}
+#endif
+
+/* The next quote or bracket, or the end. */
+static const char *find_structure(const struct json_reader *r, const char *p) {
+    const char *end = r->end;
+#ifdef __SSE2__
     while (end - p >= 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i folded = _mm_or_si128(bytes, bit);
-        int found = _mm_movemask_epi8(_mm_or_si128(
-            _mm_cmpeq_epi8(bytes, quote),
-            _mm_or_si128(_mm_cmpeq_epi8(folded, open), _mm_cmpeq_epi8(folded, close))));
+        unsigned found = structure_mask(p);
         if (found != 0) {
-            return p + __builtin_ctz((unsigned)found);
+            return p + __builtin_ctz(found);
         }
         p += 16;
+    }
+    if (end - r->start >= 16 && p < end) { /* As in json_scan_plain. */
+        unsigned found = structure_mask(end - 16) >> (p - (end - 16));
+        return found != 0 ? p + __builtin_ctz(found) : end;
     }
 #endif
     while (p < end && *p != '"' && !is_bracket(*p)) {
@@ -447,7 +458,7 @@ static const char *skip_container(struct json_reader *r) {
     uint64_t objects = r->objects;
     const char *p = r->at;
     do {
-        p = find_structure(p, r->end);
+        p = find_structure(r, p);
         if (p == r->end) {
             fail(r, p, "unexpected end");
             return NULL;
@@ -455,7 +466,7 @@ static const char *skip_container(struct json_reader *r) {
         char c = *p++;
         bool object = (c | 0x20) == c; /* '{' and '}', but not '[' and ']'. */
         if (c == '"') {
-            p = skip_string(p, r->end);
+            p = skip_string(r, p);
             if (p == NULL) {
                 fail(r, r->end, "unexpected end");
                 return NULL;
@@ -489,7 +500,7 @@ static enum json_token skip_value(struct json_reader *r, struct span *value) {
     switch (r->at < r->end ? *r->at : '\0') {
     case '"':
         token = JSON_STRING;
-        p = skip_string(r->at + 1, r->end);
+        p = skip_string(r, r->at + 1);
         if (p == NULL) {
             return fail(r, r->end, "unexpected end");
         }

@@ -66,7 +66,7 @@ int json_put_string(struct writer *w, struct span text) {
     writer_putc(w, '"');
     for (;;) {
         bool high = false;
-        const char *stop = at != end ? json_scan_plain(at, end, &high) : end;
+        const char *stop = at != end ? json_scan_plain(at, end, text.at, &high) : end;
         size_t run = (size_t)(stop - at);
         bool surrogates = high && !utf8_valid(at, run);
         /* Room for the run, one escape of six bytes, and the closing quote. */
