@@ -147,6 +147,16 @@ void log_field(struct log_line *line, const char *key, struct span value) {
     }
 }
 
+static bool is_number(struct span text) {
+    struct json_reader r;
+    json_reader_init(&r, text.at, text.len);
+    enum json_token token = json_next(&r);
+    bool number = (token == JSON_INTEGER || token == JSON_NUMBER) && text.at[0] > ' ' &&
+                  json_offset(&r) == text.len;
+    json_reader_deinit(&r);
+    return number;
+}
+
 void log_fieldf(struct log_line *line, const char *key, const char *format, ...) {
     if (!line->wanted) {
         return;
@@ -156,7 +166,11 @@ void log_fieldf(struct log_line *line, const char *key, const char *format, ...)
     va_start(args, format);
     writer_vprintf(&value, format, args);
     va_end(args);
-    log_field(line, key, writer_span(&value));
+    if (is_number(writer_span(&value))) {
+        log_field_json(line, key, writer_span(&value));
+    } else {
+        log_field(line, key, writer_span(&value));
+    }
     writer_deinit(&value);
 }
 

@@ -26,7 +26,9 @@ struct log_line {
 void log_begin(struct log_line *line, const struct log *log, enum log_level level,
                const char *message);
 void log_field(struct log_line *line, const char *key,
-               struct span value); /* Quoted where needed. */
+               struct span value); /* A string, quoted where needed. */
+/* Formatted text, and in JSON a number where it reads as one: names from outside belong to
+ * log_field. */
 void log_fieldf(struct log_line *line, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void log_field_json(struct log_line *line, const char *key, struct span json); /* As it is. */

@@ -10,6 +10,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void init(struct json_reader *r, struct span text, bool list) {
+    if (list) {
+        json_reader_init_list(r, text.at, text.len);
+    } else {
+        json_reader_init(r, text.at, text.len);
+    }
+}
+
 static void put_scalar(struct writer *w, const struct json_reader *r, enum json_token token) {
     switch (token) {
     case JSON_KEY:
@@ -35,7 +43,7 @@ static void put_scalar(struct writer *w, const struct json_reader *r, enum json_
 /* Reads all of it and writes it without white space. False if it is refused. */
 static bool rewrite(struct span text, bool list, struct writer *w) {
     struct json_reader r;
-    (list ? json_reader_init_list : json_reader_init)(&r, text.at, text.len);
+    init(&r, text, list);
     bool comma = false;
     enum json_token token;
     while ((token = json_next(&r)) != JSON_END && token != JSON_ERROR) {
@@ -66,7 +74,7 @@ static bool rewrite(struct span text, bool list, struct writer *w) {
  * itself. True if nobody complained. */
 static bool accepts_by_skipping(struct span text, bool list, unsigned depth) {
     struct json_reader r;
-    (list ? json_reader_init_list : json_reader_init)(&r, text.at, text.len);
+    init(&r, text, list);
     enum json_token token;
     bool good = true;
     do {

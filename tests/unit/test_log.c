@@ -77,13 +77,19 @@ static void a_json_line_is_an_object(void **state) {
     struct log log = {.level = LOG_DEBUG, .json = true, .fd = out[1]};
     struct log_line line;
     log_begin(&line, &log, LOG_WARN, "it said \"no\"\nand went");
-    log_fieldf(&line, "n", "%d", 3);
+    log_fieldf(&line, "n", "%.1f", -3.5);
+    log_field(&line, "name", SPAN("12"));
+    log_fieldf(&line, "version", "%d.%d.%d", 1, 2, 3);
+    log_fieldf(&line, "padded", "%3d", 1);
+    log_fieldf(&line, "quoted", "\"\\n%s", "");
     log_field(&line, "a\"b", SPAN("tab\there"));
     log_field_json(&line, "data", SPAN("[1,\r\n2]"));
     log_end(&line);
-    assert_string_equal(logged(),
-                        "\"level\":\"warn\",\"message\":\"it said \\\"no\\\"\\nand went\","
-                        "\"n\":\"3\",\"a\\\"b\":\"tab\\there\",\"data\":[1,  2]}");
+    assert_string_equal(
+        logged(),
+        "\"level\":\"warn\",\"message\":\"it said \\\"no\\\"\\nand went\","
+        "\"n\":-3.5,\"name\":\"12\",\"version\":\"1.2.3\","
+        "\"padded\":\"  1\",\"quoted\":\"\\\"\\\\n\",\"a\\\"b\":\"tab\\there\",\"data\":[1,  2]}");
 }
 
 static void what_is_below_the_level_is_dropped(void **state) {
