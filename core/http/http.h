@@ -11,6 +11,9 @@
  * nothing. */
 struct exchange;
 
+struct http;
+LIST_HEAD(http_list, http);
+
 struct http_server {
     struct io *io;
     const struct config *config;
@@ -19,8 +22,8 @@ struct http_server {
     void (*on_request)(struct http_server *server, struct exchange *x);
     void *data;
     struct parse_limits limits;
-    LIST_HEAD(, http) spare; /* per-connection state for reuse, so that upgrades leave no holes */
-    LIST_HEAD(, http) active;
+    struct http_list active;
+    struct http_list spare; /* per-connection state for reuse, so that upgrades leave no holes */
     bool draining;
     int64_t date_second; /* the second that `date` tells */
     char date[30];       /* "Sun, 06 Nov 1994 08:49:37 GMT" */

@@ -249,7 +249,7 @@ struct request *request_keep(const struct request *r) {
     kept->field_count = 0;
     memcpy(kept->text, r->text, r->fields);
     uint32_t from = r->fields;
-    uint32_t to = r->fields;
+    uint32_t to = from;
     for (uint32_t i = 0; i < r->field_count; i++) {
         next_field(r, &from, &name, &value);
         if (!worth_keeping(name))

@@ -18,7 +18,7 @@
 struct timeout_class {
     SLIST_ENTRY(timeout_class) link;
     uint64_t duration;
-    TAILQ_HEAD(, timeout) running;
+    TAILQ_HEAD(running_timeouts, timeout) running;
 };
 
 static bool io_has_work(const struct io *io) {

@@ -35,8 +35,8 @@ struct io {
     uv_prepare_t prepare;
     uv_idle_t idle;
     uv_timer_t timer;
-    SLIST_HEAD(, timeout_class) timeouts;
-    STAILQ_HEAD(, conn) dirty;
+    SLIST_HEAD(timeout_classes, timeout_class) timeouts;
+    STAILQ_HEAD(dirty_conns, conn) dirty;
     struct deferred_list closed; /* run first: they may still emit */
     struct deferred_list frees;  /* run last */
     uint64_t armed;              /* when the timer fires; UINT64_MAX: it does not run */

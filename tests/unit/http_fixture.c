@@ -42,12 +42,12 @@ void site_start(struct site *s) {
 
 void site_connect(struct site *s) {
     if (s->client)
-        client_free(&s->f, s->client);
-    s->client = client_connect(&s->f);
+        remote_free(&s->f, s->client);
+    s->client = remote_connect(&s->f);
 }
 
 void site_deinit(struct site *s) {
-    client_free(&s->f, s->client);
+    remote_free(&s->f, s->client);
     fixture_deinit(&s->f);
     assert_true(LIST_EMPTY(&s->server.active));
     http_server_deinit(&s->server);
@@ -85,7 +85,7 @@ static const char *next_answer(const char *answer, const char *end) {
 }
 
 static const char *find_answer(struct site *s, int count) {
-    const char *at = client_text(s->client);
+    const char *at = remote_text(s->client);
     const char *end = at + writer_len(&s->client->received);
     const char *last = NULL;
     for (int i = 0; i < count && at; i++) {
@@ -101,7 +101,7 @@ void site_wait_answers(struct site *s, int count) {
 
 const char *site_ask(struct site *s, const char *request) {
     writer_clear(&s->client->received);
-    client_sends(s->client, request);
+    remote_sends(s->client, request);
     site_wait_answers(s, 1);
     return find_answer(s, 1);
 }

@@ -11,7 +11,7 @@ struct site {
     void (*answer)(struct exchange *x, void *data); /* by default: 200 with the path as text */
     void *data;
     int requests;
-    struct client_socket *client;
+    struct remote *client;
 };
 
 void site_init(struct site *s); /* Not listening yet: limits may be changed. */

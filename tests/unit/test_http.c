@@ -66,18 +66,18 @@ static void test_pipeline_is_answered_in_order(void **state) {
     struct site s;
     site_init(&s);
     site_start(&s);
-    client_sends(
+    remote_sends(
         s.client,
         GET("/1") GET("/2") "POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
                             "chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
                             "HEAD /4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" GET("/5"));
     RUN_UNTIL(&s.f, s.client->ended);
-    const char *text = client_text(s.client);
+    const char *text = remote_text(s.client);
     assert_true(strstr(text, "/1") < strstr(text, "/2"));
     assert_true(strstr(text, "/2") < strstr(text, "/3"));
-    assert_int_equal(client_count(s.client, "200 OK"), 4);
-    assert_int_equal(client_count(s.client, "Content-Length: 2"), 4);
-    assert_false(client_has(s.client, "/4")); /* HEAD has no body, */
+    assert_int_equal(remote_count(s.client, "200 OK"), 4);
+    assert_int_equal(remote_count(s.client, "Content-Length: 2"), 4);
+    assert_false(remote_has(s.client, "/4")); /* HEAD has no body, */
     assert_int_equal(s.requests, 4);          /* and nothing after a close is a request. */
     site_deinit(&s);
 }
@@ -91,7 +91,7 @@ static void test_byte_by_byte(void **state) {
         GET("/1") "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nxy" GET("/3");
     for (size_t i = 0; i < sizeof text - 1; i++) {
         uint64_t before = s.f.metrics.bytes_received;
-        client_send(s.client, text + i, 1);
+        remote_send(s.client, text + i, 1);
         RUN_UNTIL(&s.f, s.f.metrics.bytes_received > before);
     }
     site_wait_answers(&s, 3);
@@ -107,7 +107,7 @@ static void test_late_answers_keep_the_order_of_a_pipeline(void **state) {
     s.answer = hold;
     s.data = &held;
     site_start(&s);
-    client_sends(s.client, GET("/1") GET("/2") GET("/3"));
+    remote_sends(s.client, GET("/1") GET("/2") GET("/3"));
     for (int i = 0; i < 3; i++) {
         RUN_UNTIL(&s.f, held.count == i + 1);
         uv_run(&s.f.loop, UV_RUN_NOWAIT);
@@ -116,7 +116,7 @@ static void test_late_answers_keep_the_order_of_a_pipeline(void **state) {
         answer_held(&held, i, text);
         site_wait_answers(&s, i + 1);
     }
-    const char *text = client_text(s.client);
+    const char *text = remote_text(s.client);
     assert_true(strstr(text, "\r\na\n") < strstr(text, "\r\nb\n"));
     assert_true(strstr(text, "\r\nb\n") < strstr(text, "\r\nc\n"));
     assert_int_equal(held.aborted, 0);
@@ -131,10 +131,10 @@ static void test_answer_to_somebody_who_has_gone_does_nothing(void **state) {
     s.answer = hold;
     s.data = &held;
     site_start(&s);
-    client_sends(s.client, GET("/1"));
+    remote_sends(s.client, GET("/1"));
     RUN_UNTIL(&s.f, held.count == 1);
     assert_true(exchange_open(held.x[0]));
-    client_reset(s.client);
+    remote_reset(s.client);
     RUN_UNTIL(&s.f, held.aborted == 1);
     assert_false(exchange_open(held.x[0]));
     struct span rest;
@@ -152,14 +152,14 @@ static void test_peer_that_only_ends_its_side_is_answered(void **state) {
     s.answer = hold;
     s.data = &held;
     site_start(&s);
-    client_sends(s.client, GET("/1") GET("/2"));
-    client_half_close(&s.f, s.client);
+    remote_sends(s.client, GET("/1") GET("/2"));
+    remote_half_close(&s.f, s.client);
     RUN_UNTIL(&s.f, held.count == 1);
     answer_held(&held, 0, "one");
     RUN_UNTIL(&s.f, held.count == 2);
     answer_held(&held, 1, "two");
     RUN_UNTIL(&s.f, s.client->ended);
-    assert_true(client_has(s.client, "one") && client_has(s.client, "two"));
+    assert_true(remote_has(s.client, "one") && remote_has(s.client, "two"));
     site_deinit(&s);
 }
 
@@ -171,7 +171,7 @@ static void test_refusal_names_the_reason_and_closes(void **state) {
     const char *answer = site_ask(&s, GET("/1") "GET / HTTP/1.1\r\n\r\n" GET("/2"));
     RUN_UNTIL(&s.f, s.client->ended);
     assert_int_equal(s.client->error, 0);
-    answer = strstr(client_text(s.client), "HTTP/1.1 400 Bad Request\r\n");
+    answer = strstr(remote_text(s.client), "HTTP/1.1 400 Bad Request\r\n");
     assert_non_null(answer);
     assert_string_equal(answer_body(answer), "no Host\n");
     assert_string_equal(answer_field(answer, "Connection"), "close");
@@ -185,11 +185,11 @@ static void test_too_large_a_body_is_told_though_it_is_still_coming(void **state
     site_init(&s);
     site_start(&s);
     char *body = calloc(1, 300000);
-    client_sends(s.client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
-    client_send(s.client, body, 300000);
+    remote_sends(s.client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
+    remote_send(s.client, body, 300000);
     RUN_UNTIL(&s.f, s.client->ended);
     assert_int_equal(s.client->error, 0);
-    assert_int_equal(answer_status(client_text(s.client)), 413);
+    assert_int_equal(answer_status(remote_text(s.client)), 413);
     free(body);
     site_deinit(&s);
 }
@@ -199,15 +199,15 @@ static void test_expect_continue(void **state) {
     struct site s;
     site_init(&s);
     site_start(&s);
-    client_sends(s.client,
+    remote_sends(s.client,
                  "PUT /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
-    RUN_UNTIL(&s.f, client_has(s.client, "HTTP/1.1 100 Continue\r\n\r\n"));
+    RUN_UNTIL(&s.f, remote_has(s.client, "HTTP/1.1 100 Continue\r\n\r\n"));
     assert_int_equal(s.requests, 0);
     assert_string_equal(answer_body(site_ask(&s, "ok")), "/x");
     /* Who sends the body along is not told to go on. */
     site_ask(&s,
              "PUT /y HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok");
-    assert_false(client_has(s.client, "100 Continue"));
+    assert_false(remote_has(s.client, "100 Continue"));
     assert_int_equal(
         answer_status(site_ask(&s, "PUT /y HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n")), 417);
     site_deinit(&s);
@@ -226,9 +226,9 @@ static void test_incomplete_request_times_out(void **state) {
     site_start(&s);
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
         site_connect(&s);
-        client_sends(s.client, starts[i]);
+        remote_sends(s.client, starts[i]);
         RUN_UNTIL(&s.f, s.client->ended);
-        assert_int_equal(client_count(s.client, "HTTP/1.1 408 Request Timeout\r\n"), 1);
+        assert_int_equal(remote_count(s.client, "HTTP/1.1 408 Request Timeout\r\n"), 1);
     }
     site_deinit(&s);
 }
@@ -245,7 +245,7 @@ static void test_idle_connections_close_without_a_word(void **state) {
     site_connect(&s);
     site_ask(&s, GET("/"));
     RUN_UNTIL(&s.f, s.client->ended);
-    assert_int_equal(client_count(s.client, "HTTP/1.1"), 1);
+    assert_int_equal(remote_count(s.client, "HTTP/1.1"), 1);
     site_deinit(&s);
 }
 
@@ -258,13 +258,13 @@ static void test_waiting_for_the_application_is_not_timed(void **state) {
     s.answer = hold;
     s.data = &held;
     site_start(&s);
-    client_sends(s.client, GET("/"));
+    remote_sends(s.client, GET("/"));
     RUN_UNTIL(&s.f, held.count == 1);
     for (uint64_t start = uv_now(&s.f.loop); uv_now(&s.f.loop) < start + 20;)
         uv_run(&s.f.loop, UV_RUN_NOWAIT);
     assert_true(exchange_open(held.x[0]));
     answer_held(&held, 0, "done");
-    RUN_UNTIL(&s.f, client_has(s.client, "done"));
+    RUN_UNTIL(&s.f, remote_has(s.client, "done"));
     site_deinit(&s);
 }
 
@@ -287,13 +287,13 @@ static void test_body_beyond_the_hard_limit_follows_as_it_is_read(void **state) 
     s.data = large;
     s.f.config.hard_limit = 1 << 20;
     site_start(&s);
-    client_read(s.client, false);
-    client_sends(s.client, GET("/1") GET("/2"));
+    remote_read(s.client, false);
+    remote_sends(s.client, GET("/1") GET("/2"));
     RUN_UNTIL(&s.f, s.requests == 1);
     for (int i = 0; i < 10; i++)
         uv_run(&s.f.loop, UV_RUN_NOWAIT);
     assert_int_equal(s.requests, 1); /* The second waits until the first is written. */
-    client_read(s.client, true);
+    remote_read(s.client, true);
     RUN_UNTIL(&s.f, writer_len(&s.client->received) > 2 * large->len);
     const char *body = answer_body(writer_span(&s.client->received).at);
     assert_memory_equal(body, large->bytes, large->len);
@@ -314,8 +314,8 @@ static void test_peer_that_does_not_read_its_answer_is_closed(void **state) {
     s.data = large;
     s.f.config.keep_alive_timeout = 30;
     site_start(&s);
-    client_read(s.client, false);
-    client_sends(s.client, GET("/"));
+    remote_read(s.client, false);
+    remote_sends(s.client, GET("/"));
     RUN_UNTIL(&s.f, s.requests == 1);
     RUN_UNTIL(&s.f, s.f.metrics.connections == 0);
     site_deinit(&s);
@@ -356,12 +356,12 @@ static void test_upgrade_hands_over_the_connection_and_the_rest(void **state) {
     s.answer = upgrade;
     s.data = &closed;
     site_start(&s);
-    client_sends(s.client, UPGRADE "early");
-    RUN_UNTIL(&s.f, client_has(s.client, "101!early"));
+    remote_sends(s.client, UPGRADE "early");
+    RUN_UNTIL(&s.f, remote_has(s.client, "101!early"));
     assert_true(LIST_EMPTY(&s.server.active));
-    client_sends(s.client, "late");
-    RUN_UNTIL(&s.f, client_has(s.client, "101!earlylate"));
-    client_reset(s.client);
+    remote_sends(s.client, "late");
+    RUN_UNTIL(&s.f, remote_has(s.client, "101!earlylate"));
+    remote_reset(s.client);
     RUN_UNTIL(&s.f, closed);
     site_deinit(&s);
 }
@@ -375,13 +375,13 @@ static void test_upgrade_that_is_decided_later(void **state) {
     s.answer = hold;
     s.data = &held;
     site_start(&s);
-    client_sends(s.client, UPGRADE "early");
+    remote_sends(s.client, UPGRADE "early");
     RUN_UNTIL(&s.f, held.count == 1);
     upgrade(held.x[0], &closed);
     exchange_unref(held.x[0]);
-    RUN_UNTIL(&s.f, client_has(s.client, "101!early"));
-    client_sends(s.client, "late");
-    RUN_UNTIL(&s.f, client_has(s.client, "101!earlylate"));
+    RUN_UNTIL(&s.f, remote_has(s.client, "101!early"));
+    remote_sends(s.client, "late");
+    RUN_UNTIL(&s.f, remote_has(s.client, "101!earlylate"));
     site_deinit(&s);
     assert_true(closed);
 }
@@ -394,17 +394,17 @@ static void test_drain_closes_idle_connections_and_lets_busy_ones_answer(void **
     s.answer = hold;
     s.data = &held;
     site_start(&s);
-    struct client_socket *idle = client_connect(&s.f);
-    client_sends(s.client, GET("/"));
+    struct remote *idle = remote_connect(&s.f);
+    remote_sends(s.client, GET("/"));
     RUN_UNTIL(&s.f, held.count == 1 && s.f.metrics.connections == 2);
     http_server_drain(&s.server);
     RUN_UNTIL(&s.f, idle->ended);
     assert_false(s.client->ended);
     answer_held(&held, 0, "last");
     RUN_UNTIL(&s.f, s.client->ended);
-    assert_string_equal(answer_field(client_text(s.client), "Connection"), "close");
-    assert_true(client_has(s.client, "last"));
-    client_free(&s.f, idle);
+    assert_string_equal(answer_field(remote_text(s.client), "Connection"), "close");
+    assert_true(remote_has(s.client, "last"));
+    remote_free(&s.f, idle);
     site_deinit(&s);
 }
 
@@ -415,7 +415,7 @@ static void test_connection_state_is_used_again(void **state) {
     site_start(&s);
     site_ask(&s, GET("/"));
     const struct http *first = LIST_FIRST(&s.server.active);
-    client_free(&s.f, s.client);
+    remote_free(&s.f, s.client);
     s.client = NULL;
     RUN_UNTIL(&s.f, s.f.metrics.connections == 0);
     site_connect(&s);

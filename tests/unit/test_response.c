@@ -56,9 +56,9 @@ static void test_lengths_and_bodies(void **state) {
     assert_string_equal(answer_field(answer, "X-B"), "2");
     assert_string_equal(answer_body(answer), "hello");
     writer_clear(&s.client->received);
-    client_sends(s.client, REQUEST("HEAD"));
-    RUN_UNTIL(&s.f, client_has(s.client, "\r\n\r\n"));
-    assert_string_equal(answer_field(client_text(s.client), "Content-Length"), "5");
+    remote_sends(s.client, REQUEST("HEAD"));
+    RUN_UNTIL(&s.f, remote_has(s.client, "\r\n\r\n"));
+    assert_string_equal(answer_field(remote_text(s.client), "Content-Length"), "5");
     status = 204;
     assert_string_equal(answer_field(site_ask(&s, REQUEST("GET")), "Content-Length"), "");
     status = 304;
@@ -68,7 +68,7 @@ static void test_lengths_and_bodies(void **state) {
     status = 599;
     answer = site_ask(&s, REQUEST("GET"));
     assert_memory_equal(answer, "HTTP/1.1 599 Unknown\r\n", 22);
-    assert_false(client_has(s.client, "hellohello"));
+    assert_false(remote_has(s.client, "hellohello"));
     site_deinit(&s);
 }
 
@@ -121,7 +121,7 @@ static void test_close_when_asked(void **state) {
     site_start(&s);
     assert_string_equal(answer_field(site_ask(&s, REQUEST("GET")), "Connection"), "close");
     RUN_UNTIL(&s.f, s.client->ended);
-    assert_int_equal(client_count(s.client, "HTTP/1.1"), 1);
+    assert_int_equal(remote_count(s.client, "HTTP/1.1"), 1);
     site_deinit(&s);
 }
 
@@ -165,15 +165,15 @@ static void test_pieces_wait_for_their_reader(void **state) {
     s.answer = answer_pieces;
     s.data = &source;
     site_start(&s);
-    client_read(s.client, false);
-    client_sends(s.client, REQUEST("GET"));
+    remote_read(s.client, false);
+    remote_sends(s.client, REQUEST("GET"));
     RUN_UNTIL(&s.f, source.waits > 0);
     assert_true(source.sent < PIECES);
-    client_read(s.client, true);
+    remote_read(s.client, true);
     RUN_UNTIL(&s.f, writer_len(&s.client->received) > (size_t)PIECES * 65536);
     assert_int_equal(source.sent, PIECES);
-    client_sends(s.client, REQUEST("HEAD"));
-    RUN_UNTIL(&s.f, client_count(s.client, "Content-Length: 13107200") == 2);
+    remote_sends(s.client, REQUEST("HEAD"));
+    RUN_UNTIL(&s.f, remote_count(s.client, "Content-Length: 13107200") == 2);
     assert_int_equal(source.sent, 0);
     site_deinit(&s);
     assert_int_equal(source.piece->refs, 1);
@@ -199,9 +199,9 @@ static void test_broken_body_breaks_the_connection(void **state) {
     s.answer = answer_broken;
     s.data = ten;
     site_start(&s);
-    client_sends(s.client, REQUEST("GET"));
+    remote_sends(s.client, REQUEST("GET"));
     RUN_UNTIL(&s.f, s.client->ended);
-    assert_false(client_has(s.client, "01234567890123456789"));
+    assert_false(remote_has(s.client, "01234567890123456789"));
     site_deinit(&s);
     buf_unref(ten);
 }
@@ -237,9 +237,9 @@ static void test_head_of_a_stream(void **state) {
     site_init(&s);
     s.answer = answer_stream;
     site_start(&s);
-    client_sends(s.client, REQUEST("GET"));
-    RUN_UNTIL(&s.f, client_has(s.client, "data: 1\n\n"));
-    const char *answer = client_text(s.client);
+    remote_sends(s.client, REQUEST("GET"));
+    RUN_UNTIL(&s.f, remote_has(s.client, "data: 1\n\n"));
+    const char *answer = remote_text(s.client);
     assert_int_equal(answer_status(answer), 200);
     assert_string_equal(answer_field(answer, "Content-Length"), "");
     assert_string_equal(answer_field(answer, "Connection"), "close");
