@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLOSE_TIMEOUT 5000  /* ms for the peer's close frame after ours */
 #define CONTROL_SECOND 1000 /* ms */
 #define REASON_MAX (WS_CONTROL_MAX - 2)
 
@@ -131,7 +130,7 @@ void ws_conn_close(struct ws_conn *w, int code, const char *reason) {
         send_close(w, code, reason);
         w->state = STATE_CLOSING;
         w->paused = 0;
-        timeout_start(w->shared->io, &w->timeout, CLOSE_TIMEOUT);
+        timeout_start(w->shared->io, &w->timeout, w->shared->io->config->ping_timeout);
         conn_resume(w->conn);
     }
 }

@@ -60,8 +60,8 @@ ssize_t ws_conn_send(struct ws_conn *w, const struct slice *frame);
 bool ws_conn_blocked(const struct ws_conn *w);
 /* After on_message has returned false: reads on. */
 void ws_conn_resume(struct ws_conn *w);
-/* Sends a close frame and waits a bounded time for the peer's. 0: at once and without a word.
- * Nothing after the first call counts. */
+/* Sends a close frame and waits for the peer's, as long as a pong may take. 0: at once and without
+ * a word. Nothing after the first call counts. */
 void ws_conn_close(struct ws_conn *w, int code, const char *reason);
 
 #endif
