@@ -1,7 +1,7 @@
 // The order of a bench: options, servers up, rounds in turns, table, verdict. scripts/bench builds
 // what it needs and starts it. Exit status 1: moonwire is beyond a limit, or a run failed.
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { parseArgs } from 'node:util';
@@ -101,11 +101,17 @@ async function takeRounds(bench) {
   progress('');
 }
 
+/** Which version of the sources this is, where git knows it. */
+function commit() {
+  const { stdout } = spawnSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' });
+  return stdout?.trim() || 'no commit';
+}
+
 function describe(bench) {
   const versions = Object.fromEntries(names.map((name) => [name, kinds[name].version().trim()]));
   return {
     date: new Date().toISOString(),
-    commit: execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim(),
+    commit: commit(),
     machine: `${os.cpus()[0].model}, ${os.cpus().length} cores, Linux ${os.release()}`,
     versions,
     cores: bench.cores,

@@ -29,7 +29,7 @@ export function start(command, args, core, options = {}) {
   child.command = [command, ...args].join(' ');
   child.output = '';
   child.errors = '';
-  child.stdout.on('data', (data) => (child.output += data));
+  child.stdout.on('data', (data) => (child.output = (child.output + data).slice(-4000)));
   child.stderr.on('data', (data) => (child.errors = (child.errors + data).slice(-4000)));
   child.on('error', () => running.delete(child));
   child.on('exit', () => running.delete(child));

@@ -15,9 +15,19 @@ const IDLE_CONNECTIONS = 10_000;
 const SETTLED = { samples: 10, every: 100, within: 32 * 1024, atMost: 6000 };
 
 function load(bench, server, mode, options) {
-  const args = Object.entries({ port: server.port, pid: server.pid, timeout: 60, ...options })
+  const args = Object.entries({ port: server.port, pid: server.pid, timeout: 30, ...options })
     .flatMap(([name, value]) => [`--${name}`, String(value)]);
   return start(generator, [mode, ...args], bench.cores.generator);
+}
+
+/** Runs the generator to its end. When it fails, the server may have said why. */
+async function runLoad(bench, server, mode, options) {
+  try {
+    return JSON.parse(await finish(load(bench, server, mode, options)));
+  } catch (error) {
+    const { output, errors } = server.child;
+    throw new Error(`${error.message}\n${server.name} said: ${(output + errors).trim().slice(-800)}`);
+  }
 }
 
 /** µs of server CPU for each message (echo) or each delivery of one (room). */
@@ -33,8 +43,7 @@ function traffic(id, title, mode, options, messages) {
       const count = Math.max(1, Math.round((messages * bench.scale) / step)) * step;
       const warmup = Math.max(1, Math.round(count / 5 / step)) * step;
       const server = bench.servers.get(`${name} ${mode}`);
-      const child = load(bench, server, mode, { ...options, messages: count, warmup });
-      const result = JSON.parse(await finish(child));
+      const result = await runLoad(bench, server, mode, { ...options, messages: count, warmup });
       return {
         value: (result.server_cpu / result.deliveries) * 1e6,
         per_second: result.deliveries / result.seconds,
@@ -69,7 +78,7 @@ async function untilOutput(child) {
 /** A fresh server, because one that has served much has free memory that would hide the growth. */
 async function measureIdle(name, bench) {
   const server = await startServer(name, 'room', bench.cores.server);
-  await finish(load(bench, server, 'connect', { connections: 200 }));
+  await runLoad(bench, server, 'connect', { connections: 200 });
   await collect(server);
   const before = await settledRss(server.pid);
   const holder = load(bench, server, 'idle', { connections: IDLE_CONNECTIONS });
@@ -90,7 +99,7 @@ async function measureIdle(name, bench) {
 async function measureConnect(name, bench) {
   const connections = 2000;
   const server = bench.servers.get(`${name} room`);
-  const { opening } = JSON.parse(await finish(load(bench, server, 'connect', { connections })));
+  const { opening } = await runLoad(bench, server, 'connect', { connections });
   return {
     value: (opening.server_cpu / connections) * 1e6,
     per_second: connections / opening.seconds,
