@@ -29,6 +29,7 @@ struct budget {
     lua_State *volatile running;
     volatile sig_atomic_t over; /* the target was running when the signal came */
     struct writer lines;
+    bool limited; /* the call that runs, or ran last */
     char message[80];
 };
 
@@ -166,15 +167,20 @@ static void count(struct budget *b) {
     atomic_store_explicit(&b->call, call + 1, memory_order_release);
 }
 
-void budget_enter(struct budget *b, lua_State *L) {
+void budget_enter(struct budget *b, lua_State *L, bool limited) {
     b->running = L;
     writer_clear(&b->lines);
     b->over = 0;
-    count(b);
+    b->limited = limited;
+    if (limited) {
+        count(b);
+    }
 }
 
 bool budget_leave(struct budget *b) {
-    count(b);
+    if (b->limited) {
+        count(b);
+    }
     return b->over;
 }
 

@@ -19,8 +19,8 @@ struct budget *budget_new(uint64_t ms);
 /* On the same thread. NULL is allowed. */
 void budget_free(struct budget *b);
 
-/* A call begins in L; calls do not nest. */
-void budget_enter(struct budget *b, lua_State *L);
+/* A call begins in L; calls do not nest. One that is not limited may take as long as it likes. */
+void budget_enter(struct budget *b, lua_State *L, bool limited);
 /* It has ended (or waits). True: it was over its budget at some time. */
 bool budget_leave(struct budget *b);
 /* Within a call another coroutine runs from here on; the one that ran before. */

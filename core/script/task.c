@@ -149,7 +149,7 @@ int task_reset(struct script *s, lua_State *co) {
     struct task_frame frame;
     bool outermost = s->tasks->frame == NULL;
     if (outermost) {
-        budget_enter(s->budget, co);
+        budget_enter(s->budget, co, true);
     }
     task_enter_frame(s, &frame, co, true);
     int status = lua_resetthread(co);
@@ -273,7 +273,7 @@ static void step(struct script *s, struct task *task) {
         task->started = true;
     }
     s->tasks->current = task;
-    budget_enter(s->budget, L);
+    budget_enter(s->budget, L, !task->kind->unlimited);
     task_enter_frame(s, &frame, L, false);
     int status = lua_resume(L, NULL, 0, &results);
     task_leave_frame(s, &frame);
@@ -387,7 +387,7 @@ int tasks_open(struct script *s) {
 }
 
 /* Their coroutines stay as they are until Lua is closed: no code of theirs runs any more. */
-void tasks_stop(struct script *s) {
+void tasks_abandon(struct script *s) {
     struct tasks *tasks = s->tasks;
     struct task *task;
     while ((task = TAILQ_FIRST(&tasks->waiting)) != NULL) {
@@ -401,7 +401,11 @@ void tasks_stop(struct script *s) {
         TAILQ_REMOVE(&tasks->ready, task, link);
         end_task(s, task, TASK_ABANDONED);
     }
-    uv_close((uv_handle_t *)&tasks->rest, NULL);
+}
+
+void tasks_stop(struct script *s) {
+    tasks_abandon(s);
+    uv_close((uv_handle_t *)&s->tasks->rest, NULL);
 }
 
 void tasks_close(struct script *s) {
