@@ -1,6 +1,6 @@
-/* script_run_file: a file of Lua run in the server's own runtime as lua(1) would run it, with `arg`,
- * `moonwire` and os.exit, and with the loop turning so that it may wait. The specs of the library
- * run so. Called by main.c. */
+/* script_run_file: a file of Lua run in the server's own runtime as lua(1) would run it, with
+ * `arg`, `moonwire` and os.exit, and with the loop turning so that it may wait. The specs of the
+ * library run so. Called by main.c. */
 #include "script/task.h"
 
 #include <lualib.h>
@@ -99,14 +99,12 @@ static void show_failure(void *data, struct span message, struct span lines) {
     }
 }
 
-static const struct task_kind run_file = {.hook = HOOK_LOAD,
-                                          .unlimited = true,
-                                          .begin = begin_run,
-                                          .done = end_with,
-                                          .failed = show_failure};
+static const struct task_kind run_file = {
+    .hook = HOOK_LOAD, .begin = begin_run, .done = end_with, .failed = show_failure};
 
 int script_run_file(struct script *s, const char *path, int argc, char **argv) {
     struct run run = {.path = path, .argc = argc, .argv = argv, .forever = {NULL, cancel_nothing}};
+    s->unlimited = true; /* a whole run of specs is one call */
     task_run(s, &run_file, &run, NULL, NULL);
     while (!run.ended) {
         uv_run(s->env.io->loop, UV_RUN_ONCE);

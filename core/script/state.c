@@ -52,6 +52,11 @@ int state_open(struct script *s, const struct script_env *env, const char *path)
     if (r == 0) {
         r = task_protect(s, set_up, NULL);
     }
+    if (r != 0) {
+        state_stop(s);
+        uv_run(env->io->loop, UV_RUN_NOWAIT); /* for the close callbacks */
+        state_close(s);
+    }
     return r;
 }
 

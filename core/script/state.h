@@ -49,6 +49,7 @@ struct script {
     struct json_reader reader; /* the JSON bridge's, */
     struct writer json;        /* and its output; valid until the next json_write */
     struct hooks *hooks;       /* what hooks.c keeps; state.c never looks at it */
+    bool unlimited;            /* calls have no time budget: script_run_file */
     bool stopping;             /* nothing new begins */
 };
 

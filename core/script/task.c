@@ -273,7 +273,7 @@ static void step(struct script *s, struct task *task) {
         task->started = true;
     }
     s->tasks->current = task;
-    budget_enter(s->budget, L, !task->kind->unlimited);
+    budget_enter(s->budget, L, !s->unlimited);
     task_enter_frame(s, &frame, L, false);
     int status = lua_resume(L, NULL, 0, &results);
     task_leave_frame(s, &frame);

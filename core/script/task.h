@@ -18,7 +18,6 @@ enum task_end {
 /* What to call, and what to do with the results. One static const for each use. */
 struct task_kind {
     enum hook hook; /* for metrics and the log */
-    bool unlimited; /* no time budget: script_run_file */
     /* Protected: pushes the function and its arguments and returns the number of the arguments, or
      * -1 to call nothing (then `end` is not called, and the task has returned). May raise. */
     int (*begin)(lua_State *L, void *data);
@@ -121,7 +120,7 @@ int task_reset(struct script *s, lua_State *co);
 
 /* --- for state.c and script.c ----------------------------------------------------------------- */
 
-int tasks_open(struct script *s);  /* 0 or a negative UV_E* */
+int tasks_open(struct script *s);     /* 0 or a negative UV_E* */
 void tasks_abandon(struct script *s); /* all that waits or is ready */
 void tasks_stop(struct script *s);    /* likewise, and closes the handle */
 void tasks_close(struct script *s);
