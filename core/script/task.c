@@ -165,11 +165,11 @@ int task_reset(struct script *s, lua_State *co) {
 
 /* The C function that stands between the waiting code and its coroutine's bottom: "sort", "gsub".
  */
-static const char *name_boundary(lua_State *L, lua_Debug *ar) {
-    for (int level = 1; lua_getstack(L, level, ar); level++) {
-        lua_getinfo(L, "Sn", ar);
+static const char *name_boundary(lua_State *L, lua_State *of, lua_Debug *ar) {
+    for (int level = 1; lua_getstack(of, level, ar); level++) {
+        lua_getinfo(of, "Sn", ar);
         if (*ar->what == 'C' && ar->name != NULL && strstr(ar->name, "pcall") == NULL) {
-            return ar->name;
+            return lua_pushfstring(L, "'%s'", ar->name);
         }
     }
     return "a C function";
@@ -186,9 +186,9 @@ void task_check_wait(lua_State *L, const char *what) {
     for (struct task_frame *frame = s->tasks->frame; frame != NULL; frame = frame->up) {
         if (frame->fixed || !lua_isyieldable(frame->L)) {
             luaL_error(L,
-                       "%s cannot wait inside '%s', which calls Lua from C (as table.sort, "
+                       "%s cannot wait inside %s, which calls Lua from C (as table.sort, "
                        "string.gsub, require and metamethods do)",
-                       what, frame->fixed ? "__close" : name_boundary(frame->L, &ar));
+                       what, frame->fixed ? "'__close'" : name_boundary(L, frame->L, &ar));
         }
     }
 }
