@@ -2,6 +2,7 @@
 --- (marked so) parks the handler that calls it and nobody else.
 
 local core = require "moonwire.core"
+local hub = require "moonwire.hub"
 local json = require "moonwire.json"
 
 ---@class mw
@@ -89,5 +90,10 @@ setmetatable(mw.log, {
     write("info", text, fields)
   end,
 })
+
+-- Clients, rooms and namespaces; types.lua describes them.
+for name, fn in pairs(hub) do
+  mw[name] = fn
+end
 
 return mw

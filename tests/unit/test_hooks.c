@@ -1,0 +1,570 @@
+/* The hooks that concern clients: order, answers, joining and leaving, the end of a client, and
+ * what a reload does to all of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "app_fixture.h"
+
+static int set_up(void **state) {
+    struct app_fixture *f = malloc(sizeof *f);
+    app_fixture_open(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    app_fixture_close(*state);
+    free(*state);
+    return 0;
+}
+
+static void load(struct app_fixture *f, const char *source) {
+    if (app_load(f, source) != 0) {
+        fail_msg("%s", writer_span(&f->error).at);
+    }
+}
+
+#define HEAD "local mw = require 'moonwire'\nlocal app = { events = {}, timers = {}, rooms = {} }\n"
+
+/* --- events and answers --- */
+
+static void events_reach_their_handlers_and_answer(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, HEAD "function app.on_connect(client) client:emit('welcome', { id = client.id }) end\n"
+                 "function app.events.sum(client, a, b) return a + b, 'ok' end\n"
+                 "function app.events.empty() return end\n"
+                 "function app.events.null() return nil end\n"
+                 "function app.events.refuse() return nil, 'too_late', { by = 3 } end\n"
+                 "function app.events.bug() local x = nil; return x.y end\n"
+                 "function app.events.nan() return { a = { 0/0 } } end\n"
+                 "return app");
+    struct app_client *c = app_connect(f, "/");
+    assert_non_null(strstr(app_sent(c), "\"event\":\"welcome\",\"data\":{\"id\":\""));
+
+    app_event(c, "sum", "1,2", &ack);
+    assert_int_equal(ack.answers, 1);
+    assert_int_equal(ack.argc, 2);
+    assert_string_equal(ack.args, "3,\"ok\"");
+    app_event(c, "empty", "", &ack);
+    assert_int_equal(ack.answers, 1);
+    assert_int_equal(ack.argc, 0);
+    app_event(c, "null", "", &ack);
+    assert_string_equal(ack.args, "null");
+    app_event(c, "refuse", "", &ack);
+    assert_string_equal(ack.code, "too_late");
+    assert_string_equal(ack.detail, "{\"by\":3}");
+    app_event(c, "bug", "", &ack);
+    assert_string_equal(ack.code, "internal_error");
+    assert_non_null(strstr(app_log(f), "app.lua:7"));
+    app_event(c, "nan", "", &ack);
+    assert_string_equal(ack.code, "internal_error");
+    assert_non_null(strstr(app_log(f), "answer.a[1]"));
+    assert_int_equal(f->metrics.handler_errors[HOOK_EVENT], 2);
+    app_event(c, "nobody", "", &ack);
+    assert_string_equal(ack.code, "not_found");
+    app_event(c, "sum", "1,", &ack);
+    assert_string_equal(ack.code, "bad_message");
+    app_event(c, "sum", "{", NULL);
+    assert_string_equal(app_sent(c), "{\"error\":{\"code\":\"bad_message\"}}\n");
+    app_client_free(c);
+}
+
+static void unknown_events_go_to_the_star(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, HEAD "app.events['*'] = function(client, event, a) return event .. a end\n"
+                 "return app");
+    struct app_client *c = app_connect(f, "/");
+    app_event(c, "x", "1", &ack);
+    assert_string_equal(ack.args, "\"x1\"");
+    app_event(c, "*", "2", &ack);
+    assert_string_equal(ack.args, "\"*2\"");
+    app_client_free(c);
+}
+
+static void raw_frames_reach_on_message(void **state) {
+    struct app_fixture *f = *state;
+    load(f, "return { on_message = function(client, data, kind) client:send(kind .. data) end }");
+    struct app_client *c = app_connect(f, "/");
+    assert_false(ns_settings(c->client.ns)->events);
+    assert_true(f->app->on_message(f->app, &c->client, SPAN("hello"), false));
+    assert_true(f->app->on_message(f->app, &c->client, SPAN("hello"), true));
+    assert_string_equal(app_sent(c), "texthello\nbinaryhello\n");
+    app_client_free(c);
+}
+
+/* --- the line --- */
+
+#define WAITING                                                                            \
+    HEAD "local log = mw.state('log', {})\n"                                               \
+         "function app.events.wait(client, n)\n"                                           \
+         "  log[#log + 1] = 'begin ' .. n\n"                                               \
+         "  local a, b = client:timeout(60):request('gate', n)\n"                          \
+         "  log[#log + 1] = 'end ' .. n .. ' ' .. tostring(a) .. ' ' .. tostring(b)\n"     \
+         "  return n\n"                                                                    \
+         "end\n"                                                                           \
+         "function app.events.note(client, n) log[#log + 1] = n; return n end\n"           \
+         "function app.events.log() local t = table.concat(log, ', '); log = {}; return t end\n"
+
+static void two_handlers_of_one_client_never_interleave(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack wait, notes[3], other, log;
+    load(f, WAITING "return app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    app_event(a, "wait", "1", &wait);
+    uint64_t id = app_asked(a);
+    for (int i = 0; i < 3; i++) {
+        app_event(a, "note", i == 0 ? "10" : i == 1 ? "11" : "12", &notes[i]);
+    }
+    assert_int_equal(f->metrics.queued_events, 3);
+    app_event(b, "note", "20", &other); /* nobody waits for somebody else */
+    assert_int_equal(other.answers, 1);
+    assert_int_equal(wait.answers + notes[0].answers, 0);
+    app_answer(a, id, "\"yes\",2");
+    assert_string_equal(wait.args, "1");
+    assert_int_equal(notes[2].answers, 1);
+    assert_int_equal(f->metrics.queued_events, 0);
+    app_event(b, "log", "", &log);
+    assert_string_equal(log.args, "\"begin 1, 20, end 1 yes 2, 10, 11, 12\"");
+    app_client_free(a);
+    app_client_free(b);
+}
+
+static void a_full_line_stops_reading_until_it_drains(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack wait, acks[64];
+    /* The handler waits for another client, so that its own line has the plain bound. */
+    load(f, WAITING "function app.events.other(client, id)\n"
+                    "  return (mw.client(id):request('gate'))\n"
+                    "end\n"
+                    "function app.on_connect(client) client:emit('id', client.id) end\n"
+                    "return app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    char id[64], *quote;
+    strcpy(id, strstr(app_sent(b), "\"data\":") + 7);
+    quote = strchr(id + 1, '"');
+    quote[1] = '\0';
+    assert_true(app_event(a, "other", id, &wait));
+    assert_true(app_event(a, "note", "1", &acks[0]));
+    assert_true(app_event(a, "note", "2", &acks[1]));
+    assert_true(app_event(a, "note", "3", &acks[2]));
+    assert_false(app_event(a, "note", "4", &acks[3])); /* max_queue is 4 in this fixture */
+    assert_int_equal(a->resumed, 0);
+    app_answer(b, app_asked(b), "true");
+    assert_string_equal(wait.args, "true");
+    assert_int_equal(acks[3].answers, 1);
+    assert_int_equal(a->resumed, 1);
+    app_client_free(a);
+    app_client_free(b);
+}
+
+static void waiting_for_ones_own_client_reads_on_to_the_hard_bound(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack wait, acks[64], log;
+    load(f, WAITING "return app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    app_event(a, "wait", "1", &wait);
+    for (int i = 0; i < 15; i++) {
+        assert_true(app_event(a, "note", "5", &acks[i]));
+    }
+    /* Beyond four times the bound the handler hears of it, goes on, and everything runs. */
+    app_event(a, "note", "6", &acks[15]);
+    assert_int_equal(wait.answers, 1);
+    assert_int_equal(acks[15].answers, 1);
+    app_event(b, "log", "", &log);
+    assert_non_null(strstr(log.args, "begin 1, end 1 nil backpressure, 5,"));
+    app_client_free(a);
+    app_client_free(b);
+}
+
+static void requests_time_out_and_end_with_the_client(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, HEAD "function app.events.ask(client)\n"
+                 "  local a, b = client:timeout(0.001):request('gate')\n"
+                 "  return a == nil, b\n"
+                 "end\n"
+                 "function app.events.room(client)\n"
+                 "  client:join('r')\n"
+                 "  local answers, silent = mw.room('r'):timeout(60):request('who')\n"
+                 "  return #answers, answers[1] and answers[1][1], #silent\n"
+                 "end\n"
+                 "return app");
+    struct app_client *c = app_connect(f, "/");
+    app_event(c, "ask", "", &ack);
+    while (ack.answers == 0) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    assert_string_equal(ack.args, "true,\"timeout\"");
+    app_sent(c);
+    app_event(c, "room", "", &ack);
+    app_answer(c, app_asked(c), "\"me\"");
+    assert_string_equal(ack.args, "1,\"me\",0");
+    app_event(c, "room", "", &ack);
+    app_close(c, "gone");
+    assert_int_equal(ack.answers, 1);
+    assert_string_equal(ack.args, "0,null,1");
+    assert_true(c->freed);
+    app_client_free(c);
+}
+
+/* --- joining, leaving, closing --- */
+
+#define ROOMS                                                                                \
+    HEAD "local log = mw.state('log', {})\n"                                                 \
+         "local function note(...) log[#log + 1] = table.concat({ ... }, ' ') end\n"         \
+         "function app.events.log() local t = table.concat(log, ', '); return t end\n"       \
+         "function app.events.leave(client, room) return client:leave(room) end\n"           \
+         "function app.events.say(client, room, text)\n"                                     \
+         "  if not client.rooms[room] then return nil, 'not_in_room' end\n"                  \
+         "  return mw.room(room):emit('said', text)\n"                                       \
+         "end\n"                                                                             \
+         "function app.on_leave(client, room, reason)\n"                                     \
+         "  local names = {}\n"                                                              \
+         "  for name in pairs(client.rooms) do names[#names + 1] = name end\n"               \
+         "  table.sort(names)\n"                                                             \
+         "  note('leave', room.name, reason, client.connected and 'on' or 'off', #names)\n"  \
+         "end\n"                                                                             \
+         "function app.on_disconnect(client, reason)\n"                                      \
+         "  note('disconnect', reason, #client.rooms, tostring(client:emit('late')))\n"      \
+         "end\n"
+
+static void joins_are_asked_and_take_effect_with_the_reply(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, ROOMS "function app.on_join(client, room, options)\n"
+                  "  if room.name == 'secret' then return nil, 'forbidden', 'no' end\n"
+                  "  if room.name == 'false' then return false end\n"
+                  "  return { count = room:count(), after = options.after }\n"
+                  "end\n"
+                  "return app");
+    struct app_client *c = app_connect(f, "/");
+    app_join(c, "a", "{\"join\":\"a\",\"after\":7}", &ack);
+    assert_non_null(strstr(ack.args, "\"count\":0"));
+    assert_non_null(strstr(ack.args, "\"after\":7"));
+    assert_true(hub_is_member(&c->client, SPAN("a")));
+    app_join(c, "secret", "", &ack);
+    assert_string_equal(ack.code, "forbidden");
+    assert_string_equal(ack.detail, "\"no\"");
+    app_join(c, "false", "", &ack);
+    assert_string_equal(ack.code, "forbidden");
+    app_join(c, "", "", &ack);
+    assert_string_equal(ack.code, "bad_room");
+    assert_int_equal(c->client.room_count, 1);
+    app_event(c, "say", "\"a\",\"hi\"", &ack);
+    assert_string_equal(ack.args, "true");
+    assert_string_equal(app_sent(c), "{\"event\":\"said\",\"data\":\"hi\",\"room\":\"a\"}\n");
+    app_event(c, "say", "\"b\",\"hi\"", &ack);
+    assert_string_equal(ack.code, "not_in_room");
+    app_client_free(c);
+}
+
+static void without_on_join_joining_is_forbidden(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, "return { on_connect = function() end }");
+    struct app_client *c = app_connect(f, "/");
+    app_join(c, "a", "", &ack);
+    assert_string_equal(ack.code, "forbidden");
+    app_client_free(c);
+}
+
+static void a_client_that_goes_during_on_join_leaves_no_ghost(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack, log;
+    load(f, ROOMS "function app.on_join(client)\n"
+                  "  local other = mw.state('other', {})[1]\n"
+                  "  other:request('gate')\n"
+                  "end\n"
+                  "function app.events.me(client) mw.state('other', {})[1] = client end\n"
+                  "return app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    app_event(b, "me", "", NULL);
+    app_join(a, "r", "", &ack);
+    uint64_t id = app_asked(b);
+    app_close(a, "gone");
+    assert_false(a->freed);
+    app_answer(b, id, "");
+    assert_int_equal(ack.answers, 1);
+    assert_string_equal(ack.code, "closed");
+    assert_int_equal(room_count(b->client.ns, SPAN("r")), 0);
+    assert_true(a->freed);
+    app_event(b, "log", "", &log);
+    assert_string_equal(log.args, "\"disconnect gone 0 nil\"");
+    app_client_free(a);
+    app_client_free(b);
+}
+
+static void closing_runs_on_leave_for_each_room_then_on_disconnect(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack, log;
+    load(f, ROOMS "function app.on_join() end\nreturn app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    app_join(a, "x", "", &ack);
+    app_join(a, "y", "", &ack);
+    app_join(a, "z", "", &ack);
+    app_event(a, "leave", "\"z\"", &ack);
+    assert_string_equal(ack.args, "true");
+    assert_true(f->app->on_leave(f->app, &a->client, SPAN("y"), NULL));
+    app_join(a, "w", "", &ack);
+    app_close(a, "transport close");
+    assert_true(a->freed);
+    app_event(b, "log", "", &log);
+    assert_non_null(strstr(log.args, "\"leave z left on 2, leave y left on 1, leave "));
+    assert_non_null(strstr(log.args, "leave w transport close off 2"));
+    assert_non_null(strstr(log.args, "leave x transport close off 2"));
+    assert_non_null(strstr(log.args, ", disconnect transport close 2 nil\""));
+    app_client_free(a);
+    app_client_free(b);
+}
+
+static void queued_events_run_before_the_end(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack wait, note, log;
+    load(f, WAITING "function app.on_disconnect(client) log[#log + 1] = 'over' end\nreturn app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    app_event(a, "wait", "1", &wait);
+    app_event(a, "note", "2", &note);
+    app_close(a, "gone");
+    assert_true(a->freed);
+    app_event(b, "log", "", &log);
+    assert_string_equal(log.args, "\"begin 1, end 1 nil closed, 2, over\"");
+    assert_int_equal(note.answers, 1);
+    app_client_free(a);
+    app_client_free(b);
+}
+
+/* --- on_auth, and what a client knows --- */
+
+static void on_auth_names_the_user_or_refuses(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, HEAD "app.namespace = '/tenant/:id'\n"
+                 "function app.on_auth(request)\n"
+                 "  local token = request.auth.token\n"
+                 "  if token == 'bad' then return nil, 'forbidden', 'go away' end\n"
+                 "  if token == 'bug' then error('oops') end\n"
+                 "  if token then return { id = 7, name = token } end\n"
+                 "end\n"
+                 "function app.events.who(client)\n"
+                 "  client.data.seen = (client.data.seen or 0) + 1\n"
+                 "  return client.user.name, client.params.id, client.namespace, client.wire,\n"
+                 "    client.request.query.token, client.data.seen, client.connected\n"
+                 "end\n"
+                 "function app.events.members(client)\n"
+                 "  client:join('r')\n"
+                 "  local room = mw.room('r')\n"
+                 "  return room:members(), #room:clients(), room:count(), #mw.user('7'):clients()\n"
+                 "end\n"
+                 "return app");
+    struct app_client *c = app_connect(f, "/tenant/42?token=ann");
+    assert_true(c->allowed);
+    app_event(c, "who", "", &ack);
+    app_event(c, "who", "", &ack);
+    assert_string_equal(ack.args,
+                        "\"ann\",\"42\",\"/tenant/42\",\"websocket\",\"ann\",2,true");
+    struct app_client *d = app_connect(f, "/tenant/42?token=bob");
+    app_event(d, "members", "", &ack);
+    app_event(c, "members", "", &ack);
+    /* Two connections of one user are one member. */
+    assert_non_null(strstr(ack.args, "],2,2,2"));
+    assert_non_null(strstr(ack.args, "\"id\":7"));
+    assert_null(strchr(strchr(ack.args, '{') + 1, '{'));
+
+    struct app_client *bad = app_connect(f, "/tenant/42?token=bad");
+    assert_string_equal(bad->code, "forbidden");
+    struct app_client *bug = app_connect(f, "/tenant/42?token=bug");
+    assert_string_equal(bug->code, "internal_error");
+    struct app_client *none = app_connect(f, "/tenant/42");
+    assert_string_equal(none->code, "unauthorized");
+    assert_null(strstr(app_log(f), "token=bug"));
+    app_client_free(bad);
+    app_client_free(bug);
+    app_client_free(none);
+    app_client_free(d);
+    app_client_free(c);
+}
+
+static void audiences_reach_whom_they_name(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, HEAD
+         "function app.on_connect(client) client:join('all') end\n"
+         "function app.events.go(client)\n"
+         "  mw.room('all'):except(client):emit('room')\n"
+         "  client:to('all'):emit('to', 1, 2)\n"
+         "  client:broadcast('broadcast')\n"
+         "  mw.rooms { 'all', 'none' }:emit('rooms')\n"
+         "  mw.namespace():except(client):send('raw')\n"
+         "  mw.namespace('/'):room('all'):volatile():emit('volatile')\n"
+         "  client:volatile():emit('me')\n"
+         "  return tostring(mw.room('all')), mw.room('all').name\n"
+         "end\n"
+         "function app.events.wrong(client) return client.nmae end\n"
+         "return app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    app_event(a, "go", "", &ack);
+    assert_string_equal(ack.args, "\"a room: all\",\"all\"");
+    const char *got = app_sent(b);
+    assert_non_null(strstr(got, "{\"event\":\"room\""));
+    assert_non_null(strstr(got, "{\"event\":\"to\",\"args\":[1,2]"));
+    assert_non_null(strstr(got, "{\"event\":\"broadcast\""));
+    assert_non_null(strstr(got, "{\"event\":\"rooms\""));
+    assert_non_null(strstr(got, "raw\n"));
+    assert_non_null(strstr(got, "{\"event\":\"volatile\""));
+    got = app_sent(a);
+    assert_null(strstr(got, "\"to\""));
+    assert_null(strstr(got, "broadcast"));
+    assert_null(strstr(got, "raw\n"));
+    assert_non_null(strstr(got, "{\"event\":\"me\"}\n"));
+    app_event(a, "wrong", "", &ack);
+    assert_string_equal(ack.code, "internal_error");
+    assert_non_null(strstr(app_log(f), "a client has no 'nmae'"));
+    app_client_free(a);
+    app_client_free(b);
+}
+
+static void history_is_read_as_it_was_said(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, HEAD "app.rooms['log:*'] = { history = { size = 2 } }\n"
+                 "function app.events.go(client)\n"
+                 "  local room = mw.room('log:1')\n"
+                 "  local first = room:emit('said', 1)\n"
+                 "  room:emit('said', 'x', 'y')\n"
+                 "  local last = room:emit('said', { n = 3 })\n"
+                 "  local all, complete = room:history()\n"
+                 "  local tail = room:history { after = all[1].offset }\n"
+                 "  local old, whole = room:history { after = first }\n"
+                 "  return #all, all[1].args, all[2].data.n, all[2].offset == last, complete, #tail,\n"
+                 "    #old, whole, mw.room('other'):history()\n"
+                 "end\n"
+                 "return app");
+    struct app_client *c = app_connect(f, "/");
+    app_event(c, "go", "", &ack);
+    assert_string_equal(ack.args, "2,[\"x\",\"y\"],3,true,true,1,2,true,[],true");
+    app_client_free(c);
+}
+
+/* --- reload and timers --- */
+
+static void a_reload_changes_handlers_and_keeps_clients(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack wait, ack;
+    load(f, WAITING "function app.events.v() return 1 end\nreturn app");
+    struct app_client *c = app_connect(f, "/"), *d = app_connect(f, "/");
+    app_event(c, "wait", "1", &wait);
+    uint64_t id = app_asked(c);
+    load(f, WAITING "function app.events.v() return 2 end\n"
+                    "function app.on_reload() mw.namespace():emit('reloaded') end\nreturn app");
+    assert_int_equal(script_version(f->script), 2);
+    assert_string_equal(app_sent(d), "{\"event\":\"reloaded\"}\n");
+    app_event(d, "v", "", &ack);
+    assert_string_equal(ack.args, "2");
+    app_answer(c, id, "1"); /* what waits finishes on the old version */
+    assert_string_equal(wait.args, "1");
+    app_event(c, "v", "", &ack);
+    assert_string_equal(ack.args, "2");
+
+    assert_int_not_equal(app_load(f, "return { on_conect = 1 }"), 0);
+    assert_non_null(strstr(writer_span(&f->error).at, "did you mean \"on_connect\"?"));
+    assert_non_null(strstr(writer_span(&f->error).at, "app.lua"));
+    assert_int_not_equal(app_load(f, "return {"), 0);
+    assert_int_equal(script_version(f->script), 2);
+    assert_int_equal(f->metrics.reloads_failed, 2);
+    app_event(c, "v", "", &ack);
+    assert_string_equal(ack.args, "2");
+
+    /* A table that goes leaves its clients connected and answers them with not_found. */
+    load(f, "return { namespace = '/other' }");
+    app_event(c, "v", "", &ack);
+    assert_string_equal(ack.code, "not_found");
+    load(f, HEAD "function app.events.v() return 4 end\nreturn app");
+    app_event(c, "v", "", &ack);
+    assert_string_equal(ack.args, "4");
+    app_client_free(c);
+    app_client_free(d);
+}
+
+static void fifty_reloads_leave_memory_where_it_was(void **state) {
+    struct app_fixture *f = *state;
+    static const char source[] =
+        HEAD "app.timers.t = { every = 60, run = function() end }\n"
+             "app.routes = { ['GET /x/:id'] = function() end }\n"
+             "function app.on_connect(c) c.data.x = {} end\n"
+             "return app";
+    load(f, source);
+    struct app_client *c = app_connect(f, "/");
+    size_t before = 0;
+    for (int i = 0; i < 60; i++) {
+        load(f, source);
+        if (i == 9) {
+            before = script_memory(f->script);
+        }
+        app_turn(f);
+    }
+    /* Garbage of a few versions may be waiting for its collection. */
+    assert_true(script_memory(f->script) < before * 3);
+    app_client_free(c);
+}
+
+static void timers_run_and_follow_a_reload(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, HEAD "app.timers.tick = { every = 0.001, run = function()\n"
+                 "  mw.state('n', { 0 })[1] = mw.state('n', { 0 })[1] + 1\n"
+                 "  mw.namespace():emit('tick')\n"
+                 "end }\n"
+                 "function app.events.n() return mw.state('n', { 0 })[1] end\n"
+                 "return app");
+    struct app_client *c = app_connect(f, "/");
+    while (!strstr(app_sent(c), "tick")) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    app_event(c, "n", "", &ack);
+    assert_true(atoi(ack.args) >= 1);
+    load(f, HEAD "return app");
+    app_turn(f);
+    app_sent(c);
+    load(f, HEAD "app.timers.tock = { every = 0.001, run = function()\n"
+                 "  mw.namespace():emit('tock') end }\nreturn app");
+    const char *text;
+    while (!strstr(text = app_sent(c), "tock")) {
+        assert_null(strstr(text, "tick"));
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    app_client_free(c);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(events_reach_their_handlers_and_answer),
+        T(unknown_events_go_to_the_star),
+        T(raw_frames_reach_on_message),
+        T(two_handlers_of_one_client_never_interleave),
+        T(a_full_line_stops_reading_until_it_drains),
+        T(waiting_for_ones_own_client_reads_on_to_the_hard_bound),
+        T(requests_time_out_and_end_with_the_client),
+        T(joins_are_asked_and_take_effect_with_the_reply),
+        T(without_on_join_joining_is_forbidden),
+        T(a_client_that_goes_during_on_join_leaves_no_ghost),
+        T(closing_runs_on_leave_for_each_room_then_on_disconnect),
+        T(queued_events_run_before_the_end),
+        T(on_auth_names_the_user_or_refuses),
+        T(audiences_reach_whom_they_name),
+        T(history_is_read_as_it_was_said),
+        T(a_reload_changes_handlers_and_keeps_clients),
+        T(fifty_reloads_leave_memory_where_it_was),
+        T(timers_run_and_follow_a_reload),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
