@@ -3,7 +3,6 @@
  * Uservalues: 1 the user, 2 client.data, 3 a table of views made on first sight. */
 #include "script/lib_client.h"
 #include "http/request.h"
-#include "script/ask.h"
 #include "script/audience.h"
 #include "script/audience_internal.h"
 #include "script/binding.h"
@@ -50,15 +49,6 @@ static int client_send_frame(lua_State *L) {
     struct message m;
     audience_frame(L, &m);
     return speak(L, c, &m);
-}
-
-static int client_request(lua_State *L) {
-    struct client *c = client_in(check(L, "request"));
-    struct span event = binding_check_span(L, 2);
-    if (!c) {
-        return closed(L);
-    }
-    return ask_clients(L, script_of(L)->hooks, &c, 1, event, 3, lua_gettop(L), ASK_TIMEOUT, true);
 }
 
 static const char *join_code(int error) {
@@ -368,10 +358,10 @@ int lib_client_find(lua_State *L) {
     return 1;
 }
 
+/* There is no method `request`, which is a field: client:timeout(s):request(...) asks. */
 static const luaL_Reg methods[] = {
     {"emit", client_emit},
     {"send", client_send_frame},
-    {"request", client_request},
     {"join", client_join},
     {"leave", client_leave},
     {"to", client_to},

@@ -42,6 +42,9 @@ void app_fixture_open(struct app_fixture *f) {
 
 void app_fixture_close(struct app_fixture *f) {
     char command[128];
+    if (getenv("SHOW_LOG")) {
+        fputs(app_log(f), stderr);
+    }
     script_stop(f->script);
     io_end_turn(&f->io);
     io_stop(&f->io);

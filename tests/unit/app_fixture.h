@@ -54,8 +54,8 @@ const char *app_log(struct app_fixture *f);
 struct app_client *app_connect(struct app_fixture *f, const char *target);
 void app_close(struct app_client *c, const char *reason); /* the connection has gone */
 void app_client_free(struct app_client *c);
-const char *app_sent(struct app_client *c);  /* since the last call */
-uint64_t app_asked(struct app_client *c);    /* the id of the last request in what was sent */
+const char *app_sent(struct app_client *c); /* since the last call */
+uint64_t app_asked(struct app_client *c);   /* the id of the last request in what was sent */
 bool app_event(struct app_client *c, const char *event, const char *args, struct app_ack *ack);
 bool app_join(struct app_client *c, const char *room, const char *options, struct app_ack *ack);
 void app_answer(struct app_client *c, uint64_t id, const char *args);

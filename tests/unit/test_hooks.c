@@ -63,7 +63,7 @@ static void events_reach_their_handlers_and_answer(void **state) {
     assert_string_equal(ack.detail, "{\"by\":3}");
     app_event(c, "bug", "", &ack);
     assert_string_equal(ack.code, "internal_error");
-    assert_non_null(strstr(app_log(f), "app.lua:7"));
+    assert_non_null(strstr(app_log(f), "app.lua:8"));
     app_event(c, "nan", "", &ack);
     assert_string_equal(ack.code, "internal_error");
     assert_non_null(strstr(app_log(f), "answer.a[1]"));
@@ -103,15 +103,15 @@ static void raw_frames_reach_on_message(void **state) {
 
 /* --- the line --- */
 
-#define WAITING                                                                            \
-    HEAD "local log = mw.state('log', {})\n"                                               \
-         "function app.events.wait(client, n)\n"                                           \
-         "  log[#log + 1] = 'begin ' .. n\n"                                               \
-         "  local a, b = client:timeout(60):request('gate', n)\n"                          \
-         "  log[#log + 1] = 'end ' .. n .. ' ' .. tostring(a) .. ' ' .. tostring(b)\n"     \
-         "  return n\n"                                                                    \
-         "end\n"                                                                           \
-         "function app.events.note(client, n) log[#log + 1] = n; return n end\n"           \
+#define WAITING                                                                        \
+    HEAD "local log = mw.state('log', {})\n"                                           \
+         "function app.events.wait(client, n)\n"                                       \
+         "  log[#log + 1] = 'begin ' .. n\n"                                           \
+         "  local a, b = client:timeout(60):request('gate', n)\n"                      \
+         "  log[#log + 1] = 'end ' .. n .. ' ' .. tostring(a) .. ' ' .. tostring(b)\n" \
+         "  return n\n"                                                                \
+         "end\n"                                                                       \
+         "function app.events.note(client, n) log[#log + 1] = n; return n end\n"       \
          "function app.events.log() local t = table.concat(log, ', '); log = {}; return t end\n"
 
 static void two_handlers_of_one_client_never_interleave(void **state) {
@@ -143,7 +143,7 @@ static void a_full_line_stops_reading_until_it_drains(void **state) {
     struct app_ack wait, acks[64];
     /* The handler waits for another client, so that its own line has the plain bound. */
     load(f, WAITING "function app.events.other(client, id)\n"
-                    "  return (mw.client(id):request('gate'))\n"
+                    "  return (mw.client(id):timeout(60):request('gate'))\n"
                     "end\n"
                     "function app.on_connect(client) client:emit('id', client.id) end\n"
                     "return app");
@@ -218,23 +218,23 @@ static void requests_time_out_and_end_with_the_client(void **state) {
 
 /* --- joining, leaving, closing --- */
 
-#define ROOMS                                                                                \
-    HEAD "local log = mw.state('log', {})\n"                                                 \
-         "local function note(...) log[#log + 1] = table.concat({ ... }, ' ') end\n"         \
-         "function app.events.log() local t = table.concat(log, ', '); return t end\n"       \
-         "function app.events.leave(client, room) return client:leave(room) end\n"           \
-         "function app.events.say(client, room, text)\n"                                     \
-         "  if not client.rooms[room] then return nil, 'not_in_room' end\n"                  \
-         "  return mw.room(room):emit('said', text)\n"                                       \
-         "end\n"                                                                             \
-         "function app.on_leave(client, room, reason)\n"                                     \
-         "  local names = {}\n"                                                              \
-         "  for name in pairs(client.rooms) do names[#names + 1] = name end\n"               \
-         "  table.sort(names)\n"                                                             \
-         "  note('leave', room.name, reason, client.connected and 'on' or 'off', #names)\n"  \
-         "end\n"                                                                             \
-         "function app.on_disconnect(client, reason)\n"                                      \
-         "  note('disconnect', reason, #client.rooms, tostring(client:emit('late')))\n"      \
+#define ROOMS                                                                               \
+    HEAD "local log = mw.state('log', {})\n"                                                \
+         "local function note(...) log[#log + 1] = table.concat({ ... }, ' ') end\n"        \
+         "function app.events.log() local t = table.concat(log, ', '); return t end\n"      \
+         "function app.events.leave(client, room) return client:leave(room) end\n"          \
+         "function app.events.say(client, room, text)\n"                                    \
+         "  if not client.rooms[room] then return nil, 'not_in_room' end\n"                 \
+         "  return mw.room(room):emit('said', text)\n"                                      \
+         "end\n"                                                                            \
+         "function app.on_leave(client, room, reason)\n"                                    \
+         "  local names = {}\n"                                                             \
+         "  for name in pairs(client.rooms) do names[#names + 1] = name end\n"              \
+         "  table.sort(names)\n"                                                            \
+         "  note('leave', room.name, reason, client.connected and 'on' or 'off', #names)\n" \
+         "end\n"                                                                            \
+         "function app.on_disconnect(client, reason)\n"                                     \
+         "  note('disconnect', reason, #client.rooms, tostring(client:emit('late')))\n"     \
          "end\n"
 
 static void joins_are_asked_and_take_effect_with_the_reply(void **state) {
@@ -282,7 +282,7 @@ static void a_client_that_goes_during_on_join_leaves_no_ghost(void **state) {
     struct app_ack ack, log;
     load(f, ROOMS "function app.on_join(client)\n"
                   "  local other = mw.state('other', {})[1]\n"
-                  "  other:request('gate')\n"
+                  "  other:timeout(60):request('gate')\n"
                   "end\n"
                   "function app.events.me(client) mw.state('other', {})[1] = client end\n"
                   "return app");
@@ -369,8 +369,7 @@ static void on_auth_names_the_user_or_refuses(void **state) {
     assert_true(c->allowed);
     app_event(c, "who", "", &ack);
     app_event(c, "who", "", &ack);
-    assert_string_equal(ack.args,
-                        "\"ann\",\"42\",\"/tenant/42\",\"websocket\",\"ann\",2,true");
+    assert_string_equal(ack.args, "\"ann\",\"42\",\"/tenant/42\",\"websocket\",\"ann\",2,true");
     struct app_client *d = app_connect(f, "/tenant/42?token=bob");
     app_event(d, "members", "", &ack);
     app_event(c, "members", "", &ack);
@@ -396,20 +395,19 @@ static void on_auth_names_the_user_or_refuses(void **state) {
 static void audiences_reach_whom_they_name(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f, HEAD
-         "function app.on_connect(client) client:join('all') end\n"
-         "function app.events.go(client)\n"
-         "  mw.room('all'):except(client):emit('room')\n"
-         "  client:to('all'):emit('to', 1, 2)\n"
-         "  client:broadcast('broadcast')\n"
-         "  mw.rooms { 'all', 'none' }:emit('rooms')\n"
-         "  mw.namespace():except(client):send('raw')\n"
-         "  mw.namespace('/'):room('all'):volatile():emit('volatile')\n"
-         "  client:volatile():emit('me')\n"
-         "  return tostring(mw.room('all')), mw.room('all').name\n"
-         "end\n"
-         "function app.events.wrong(client) return client.nmae end\n"
-         "return app");
+    load(f, HEAD "function app.on_connect(client) client:join('all') end\n"
+                 "function app.events.go(client)\n"
+                 "  mw.room('all'):except(client):emit('room')\n"
+                 "  client:to('all'):emit('to', 1, 2)\n"
+                 "  client:broadcast('broadcast')\n"
+                 "  mw.rooms { 'all', 'none' }:emit('rooms')\n"
+                 "  mw.namespace():except(client):send('raw')\n"
+                 "  mw.namespace('/'):room('all'):volatile():emit('volatile')\n"
+                 "  client:volatile():emit('me')\n"
+                 "  return tostring(mw.room('all')), mw.room('all').name\n"
+                 "end\n"
+                 "function app.events.wrong(client) return client.nmae end\n"
+                 "return app");
     struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
     app_event(a, "go", "", &ack);
     assert_string_equal(ack.args, "\"a room: all\",\"all\"");
@@ -435,19 +433,20 @@ static void audiences_reach_whom_they_name(void **state) {
 static void history_is_read_as_it_was_said(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f, HEAD "app.rooms['log:*'] = { history = { size = 2 } }\n"
-                 "function app.events.go(client)\n"
-                 "  local room = mw.room('log:1')\n"
-                 "  local first = room:emit('said', 1)\n"
-                 "  room:emit('said', 'x', 'y')\n"
-                 "  local last = room:emit('said', { n = 3 })\n"
-                 "  local all, complete = room:history()\n"
-                 "  local tail = room:history { after = all[1].offset }\n"
-                 "  local old, whole = room:history { after = first }\n"
-                 "  return #all, all[1].args, all[2].data.n, all[2].offset == last, complete, #tail,\n"
-                 "    #old, whole, mw.room('other'):history()\n"
-                 "end\n"
-                 "return app");
+    load(f,
+         HEAD "app.rooms['log:*'] = { history = { size = 2 } }\n"
+              "function app.events.go(client)\n"
+              "  local room = mw.room('log:1')\n"
+              "  local first = room:emit('said', 1)\n"
+              "  room:emit('said', 'x', 'y')\n"
+              "  local last = room:emit('said', { n = 3 })\n"
+              "  local all, complete = room:history()\n"
+              "  local tail = room:history { after = all[1].offset }\n"
+              "  local old, whole = room:history { after = first }\n"
+              "  return #all, all[1].args, all[2].data.n, all[2].offset == last, complete, #tail,\n"
+              "    #old, whole, mw.room('other'):history()\n"
+              "end\n"
+              "return app");
     struct app_client *c = app_connect(f, "/");
     app_event(c, "go", "", &ack);
     assert_string_equal(ack.args, "2,[\"x\",\"y\"],3,true,true,1,2,true,[],true");
@@ -496,11 +495,10 @@ static void a_reload_changes_handlers_and_keeps_clients(void **state) {
 
 static void fifty_reloads_leave_memory_where_it_was(void **state) {
     struct app_fixture *f = *state;
-    static const char source[] =
-        HEAD "app.timers.t = { every = 60, run = function() end }\n"
-             "app.routes = { ['GET /x/:id'] = function() end }\n"
-             "function app.on_connect(c) c.data.x = {} end\n"
-             "return app";
+    static const char source[] = HEAD "app.timers.t = { every = 60, run = function() end }\n"
+                                      "app.routes = { ['GET /x/:id'] = function() end }\n"
+                                      "function app.on_connect(c) c.data.x = {} end\n"
+                                      "return app";
     load(f, source);
     struct app_client *c = app_connect(f, "/");
     size_t before = 0;
