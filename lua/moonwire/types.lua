@@ -1,0 +1,267 @@
+---@meta
+--- The types of what handlers are given, for editors (LuaLS). Nothing requires this file. Time is in
+--- seconds, sizes are in bytes. What waits says so: it parks the handler that calls it, and nobody
+--- else. What can fail returns nil and a code; a wrong argument raises an error.
+
+--- A handler table: what a handler file returns, or an array of them, one for each namespace.
+---@class moonwire.Handler
+---@field namespace? string the path where clients connect: "/" (default), "/chat", "/tenant/:id"
+---@field protocol? "raw"|"events" default: raw where on_message is there and events is empty
+---@field rooms? table<string, moonwire.RoomPolicy> by a room's name, or a beginning and a star: "room:*"
+---@field limits? moonwire.Limits
+---@field static? string|table<string, string> a folder, relative to the file, or folders by prefix
+---@field origins? string|string[] who may call from a browser: "https://a.example", "https://*.a.example", "*"; default: the same host
+---@field subprotocols? string|string[] of WebSocket, the preferred one first
+---@field events? table<string, fun(client: moonwire.Client, ...: any): ...> "*" gets (client, event, ...) of all others
+---@field routes? table<string, fun(request: moonwire.Request): ...> "GET /users/:id"; see moonwire.Route
+---@field timers? table<string, moonwire.Timer>
+---@field on_request? fun(request: moonwire.Request): ... the guard of every request and handshake: nothing goes on; nil, code, detail (or false) refuses; status, body, headers answers
+---@field on_auth? fun(request: moonwire.Request): table?, string?, any the user, a table with id (a string or a whole number); nil, code, detail refuses; nothing is "unauthorized"
+---@field on_connect? fun(client: moonwire.Client)
+---@field on_message? fun(client: moonwire.Client, data: string, kind: "text"|"binary") a raw frame
+---@field on_join? fun(client: moonwire.Client, room: moonwire.Room, options: table): ... the client asks to join; nil, code, detail (or false) refuses; without this hook it is refused
+---@field on_leave? fun(client: moonwire.Client, room: moonwire.Room, reason: string) reason: "left" when it asked or client:leave was called, else why it disconnected
+---@field on_disconnect? fun(client: moonwire.Client, reason: string) it receives nothing more; client.rooms is as it was
+---@field on_reload? fun() a new version of this file has gone into service
+
+---@class moonwire.RoomPolicy
+---@field history? { size: integer, ttl?: number } how many messages to keep, and for how long after the last one (default: an hour)
+
+---@class moonwire.Limits
+---@field rate? integer events a second from one client; beyond it: rate_limited
+---@field burst? integer events at once (default: rate)
+---@field max_payload? integer of one message (default: --max-payload)
+---@field slow? "close" what becomes of a client that does not read
+
+---@class moonwire.Timer
+---@field every number seconds between two runs; it never overlaps with itself
+---@field run fun() in the table's namespace
+
+--- What routes return: status, body, headers; or a table alone (200, JSON), a string alone (200,
+--- text), nothing (204), or nil, code, detail. A body is a string (text/plain unless the headers say
+--- otherwise) or a table (JSON). A header is a string or a list of them.
+---@alias moonwire.Route fun(request: moonwire.Request): (integer|string|table|nil), any, table<string, string|string[]>?
+
+--- Somebody connected, whatever the wire. The same client is always the same object. After
+--- on_disconnect id, user and data stay readable; methods return nil, "closed".
+---@class moonwire.Client
+---@field id string
+---@field user table what on_auth returned; without it { id = client.id }
+---@field data table the app's own fields; a table from the first reading on
+---@field wire "websocket"|"sse"|"post"
+---@field connected boolean
+---@field recovered boolean always false in this version
+---@field namespace string the concrete one: "/tenant/42"
+---@field params table<string, string> the namespace's parameters: { id = "42" }
+---@field request moonwire.Request the one it came with, without its body
+---@field rooms table<string, moonwire.Room> those it is in: client.rooms[name] or nil; pairs and # work
+local client = {}
+
+--- Sends an event to this client only. nil, "closed" when it has gone.
+---@param event string
+---@param ... any JSON values
+---@return true? sent, string? code
+function client:emit(event, ...) end
+
+--- Sends a raw frame.
+---@param data string UTF-8 unless kind is "binary"
+---@param kind? "text"|"binary"
+---@return true? sent, string? code
+function client:send(data, kind) end
+
+--- Begins a membership without asking on_join. Codes: bad_room, too_many_rooms, closed.
+---@param room string
+---@return true? joined, string? code
+function client:join(room) end
+
+--- Ends a membership; on_leave(client, room, "left") runs after the client's running handler.
+---@param room string
+---@return boolean? was_in, string? code
+function client:leave(room) end
+
+--- The room without this client, whether it is in it or not.
+---@param room string
+---@return moonwire.Room
+function client:to(room) end
+
+--- To everybody in the namespace but this client.
+---@param event string
+---@return true? sent, string? code
+function client:broadcast(event, ...) end
+
+--- This client, for messages that may be dropped while its socket takes no more.
+---@return moonwire.ClientAudience
+function client:volatile() end
+
+--- This client, for a request with this timeout: client:timeout(2):request("ready").
+---@param seconds number
+---@return moonwire.ClientAudience
+function client:timeout(seconds) end
+
+--- Closes the connection (WebSocket: code 1000). on_leave and on_disconnect follow.
+---@param reason? string
+---@return true? closing, string? code
+function client:disconnect(reason) end
+
+---@class moonwire.ClientAudience
+local client_audience = {}
+function client_audience:emit(event, ...) end
+function client_audience:send(data, kind) end
+---@return moonwire.ClientAudience
+function client_audience:volatile() end
+---@param seconds number
+---@return moonwire.ClientAudience
+function client_audience:timeout(seconds) end
+
+--- Waits for the client's answer (default: 10 s). Returns its values; or nil and a code: "timeout",
+--- "closed", "backpressure" (too many requests, or events, wait), or the code that it answered with.
+---@param event string
+---@return any ...
+function client_audience:request(event, ...) end
+
+--- What can be spoken to. Each modifier makes a new light object and leaves the old as it was.
+---@class moonwire.Audience
+local audience = {}
+
+--- Sends an event to everybody in it. In a room with history: the message's offset.
+---@param event string
+---@param ... any JSON values
+---@return string|true offset
+function audience:emit(event, ...) end
+
+--- Sends a raw frame.
+---@param data string UTF-8 unless kind is "binary"
+---@param kind? "text"|"binary"
+---@return string|true offset
+function audience:send(data, kind) end
+
+---@generic T : moonwire.Audience
+---@param self T
+---@param client moonwire.Client who hears nothing
+---@return T
+function audience:except(client) end
+
+--- For messages that may be dropped where a socket takes no more.
+---@generic T : moonwire.Audience
+---@param self T
+---@return T
+function audience:volatile() end
+
+--- A room, a user or a namespace.
+---@class moonwire.Gathering : moonwire.Audience
+local gathering = {}
+
+--- For a request: the longest wait.
+---@generic T : moonwire.Gathering
+---@param self T
+---@param seconds number
+---@return T
+function gathering:timeout(seconds) end
+
+--- Asks everybody in it and waits until all have answered or the time is over (default: 10 s).
+--- `answers` has one entry for each client that answered; `silent` are those that did not, in time
+--- or at all. Requests are no part of a room's history.
+---@param event string
+---@return { client: moonwire.Client, n: integer?, error: string?, [integer]: any }[] answers the values at 1 to n, or the error's code
+---@return moonwire.Client[] silent
+function gathering:request(event, ...) end
+
+--- How many connections are in it.
+---@return integer
+function gathering:count() end
+
+--- The connections in it.
+---@return moonwire.Client[]
+function gathering:clients() end
+
+--- A name; valid while nobody is in it.
+---@class moonwire.Room : moonwire.Gathering
+---@field name string
+local room = {}
+
+--- The users in it (client.user), each once, however many connections he has. JSON can say it.
+---@return table[]
+function room:members() end
+
+--- What was said, oldest first: { event, data (or args, where there were several), offset }, or for
+--- raw frames { data, kind, offset }. With `after` the oldest ones behind it, otherwise the newest.
+--- `complete` is false where messages after `after` are no longer there, or it is unknown.
+---@param options? { after: string?, before: string?, limit: integer? }
+---@return table[] messages
+---@return boolean complete
+function room:history(options) end
+
+--- All connections of a user.
+---@class moonwire.User : moonwire.Gathering
+---@field id string
+local user = {}
+
+--- Closes all of them; how many.
+---@param reason? string
+---@return integer
+function user:disconnect(reason) end
+
+---@class moonwire.Namespace : moonwire.Gathering
+---@field name string
+local namespace = {}
+---@return table[]
+function namespace:members() end
+---@param name string
+---@return moonwire.Room
+function namespace:room(name) end
+---@param id string
+---@return moonwire.User
+function namespace:user(id) end
+
+--- An HTTP request. Only `user` can be set: on_request may leave it for on_auth and routes.
+---@class moonwire.Request
+---@field method string
+---@field path string decoded
+---@field params table<string, string> of the route's pattern
+---@field query table<string, string> decoded; of repeated keys the last one
+---@field headers table<string, string> found however the name is written; repeated fields are joined with ", "
+---@field cookies table<string, string>
+---@field body string
+---@field json any the body; nil where it is no JSON
+---@field ip string the address of the peer
+---@field user any
+---@field auth { token: string? } the Bearer token, or ?token=
+
+---@class mw
+local mw = {}
+
+--- A room of the namespace whose hook, route or timer runs; elsewhere an error.
+---@param name string
+---@return moonwire.Room
+function mw.room(name) end
+
+--- Several rooms, of which each recipient gets the message once, from the first that it is in. At
+--- most 256.
+---@param names string[]
+---@return moonwire.Audience
+function mw.rooms(names) end
+
+--- All connections of a user in that namespace.
+---@param id string
+---@return moonwire.User
+function mw.user(id) end
+
+--- The connected client with this id, in any namespace.
+---@param id string
+---@return moonwire.Client?
+function mw.client(id) end
+
+--- Without a name the namespace of the running hook; by name any that a handler table has.
+---@param name? string
+---@return moonwire.Namespace
+function mw.namespace(name) end
+
+--- In a route: turns the request into a client on a stream of server-sent events, in these rooms.
+--- Without `user`, on_auth is asked (and may wait). nil and a code where it refuses or the
+--- connection has gone. The route's results are then ignored.
+---@param request moonwire.Request
+---@param options? { rooms: string[]?, user: table? }
+---@return moonwire.Client? client
+---@return string? code
+---@return any detail
+function mw.sse(request, options) end
