@@ -158,6 +158,31 @@ void event_deinit(struct event *e) {
     writer_deinit(&e->scratch);
 }
 
+int event_split(struct span text, struct span *events, int most, bool *array) {
+    struct json_reader r;
+    json_reader_init(&r, text.at, text.len);
+    *array = json_next(&r) == JSON_ARRAY;
+    int count = *array ? 0 : 1;
+    if (!*array) {
+        events[0] = text;
+    }
+    while (*array && count >= 0) {
+        struct span element;
+        enum json_token token = json_skip(&r, &element);
+        if (token == JSON_ARRAY_END) {
+            count = json_next(&r) == JSON_END ? count : -1;
+            break;
+        }
+        if (token == JSON_ERROR || count == most) {
+            count = -1;
+        } else {
+            events[count++] = element;
+        }
+    }
+    json_reader_deinit(&r);
+    return count;
+}
+
 /* --- writing -------------------------------------------------------------------------------- */
 
 /* Separates members; an object begins with its brace. */

@@ -32,6 +32,10 @@ struct event {
  * borrowed until event_deinit. */
 void event_read(struct event *e, struct span text);
 void event_deinit(struct event *e);
+/* Splits a JSON array into its elements, which event_read may be asked about; *array: it is one,
+ * and not a single event. How many there are, -1: it is broken, or has more than `most`. */
+int event_split(struct span text, struct span *events, int most, bool *array);
+
 /* Appends the JSON text of an EVENT or REPLY message. */
 void event_write(struct writer *out, const struct message *m);
 /* Appends the arguments as one value, where a format has room for one: the only one as it is,

@@ -1,6 +1,5 @@
 /* POSTs to a namespace's endpoint: JSON events that speak for a stream, or for a one-shot client
  * that exists only until it is answered. Called by the worker, through proto/sse.h. */
-#include "base/json.h"
 #include "base/utf8.h"
 #include "http/response.h"
 #include "proto/event.h"
@@ -229,41 +228,11 @@ static void run_event(struct stream *s, struct post_item *item, struct span text
     event_deinit(&e);
 }
 
-/* The elements of a JSON array. How many there are, or -1: it is none, or one with too many. */
-static int split_array(struct span text, struct span elements[BATCH_MAX]) {
-    struct json_reader r;
-    json_reader_init(&r, text.at, text.len);
-    int count = json_next(&r) == JSON_ARRAY ? 0 : -1;
-    while (count >= 0) {
-        struct span element;
-        enum json_token token = json_skip(&r, &element);
-        if (token == JSON_ARRAY_END) {
-            count = json_next(&r) == JSON_END ? count : -1;
-            break;
-        }
-        if (token == JSON_ERROR || count == BATCH_MAX) {
-            count = -1;
-        } else {
-            elements[count++] = element;
-        }
-    }
-    json_reader_deinit(&r);
-    return count;
-}
-
-static bool is_array(struct span text) {
-    size_t i = 0;
-    while (i < text.len && strchr(" \t\r\n", text.at[i]) && text.at[i]) {
-        i++;
-    }
-    return i < text.len && text.at[i] == '[';
-}
-
 static void post_for_stream(struct stream *s, struct exchange *x) {
     struct span body = request_body(exchange_request(x));
-    struct span elements[BATCH_MAX] = {body};
-    bool array = is_array(body);
-    int count = array ? split_array(body, elements) : 1;
+    struct span events[BATCH_MAX];
+    bool array;
+    int count = event_split(body, events, BATCH_MAX, &array);
     const struct ns_settings *settings = ns_settings(s->client.ns);
     if (settings && body.len > settings->max_payload) {
         refuse(x, 413, "too_big");
@@ -275,7 +244,7 @@ static void post_for_stream(struct stream *s, struct exchange *x) {
         struct post *post = new_post(x, (size_t)count, array);
         exchange_ref(x); /* The body must outlive the answer to its last event. */
         for (int i = 0; i < count; i++) {
-            run_event(s, &post->items[i], elements[i]);
+            run_event(s, &post->items[i], events[i]);
         }
         exchange_unref(x);
     }

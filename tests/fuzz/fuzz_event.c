@@ -67,8 +67,7 @@ static void write_back(const struct event *e, uint32_t argc) {
     message_deinit(&m);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    struct span text = {(const char *)data, size};
+static void read_one(struct span text) {
     struct event e;
     uint32_t argc;
     event_read(&e, text);
@@ -78,6 +77,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         write_back(&e, argc);
     }
     event_deinit(&e);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct span text = {(const char *)data, size};
+    struct span events[4];
+    bool array;
+    int count = event_split(text, events, 4, &array);
+    require(array || count == 1);
+    for (int i = 0; i < count; i++) {
+        read_one(events[i]);
+    }
 
     struct message raw;
     struct writer block = {0};
