@@ -423,16 +423,17 @@ static size_t execute(struct parser *p, const char *bytes, size_t len) {
 
 /* Trailers are read to find their end, and dropped (RFC 9110 section 6.5.1). */
 static size_t feed_trailers(struct parser *p, const char *bytes, size_t len) {
-    size_t used = line_scan(&p->lines, bytes, len);
+    size_t room = p->limits->max_head - p->overhead;
+    size_t used = line_scan(&p->lines, bytes, len < room ? len : room);
     p->overhead += used;
     if (p->lines.error)
         refuse(p, 400, p->lines.error);
-    else if (p->overhead > p->limits->max_head)
-        refuse(p, 431, "the trailers are too long");
-    if (!p->status)
+    else
         execute(p, bytes, used);
     if (p->lines.done && !p->status)
         p->phase = PARSE_DONE;
+    else if (used == room)
+        refuse(p, 431, "the trailers are too long");
     return used;
 }
 
