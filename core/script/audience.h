@@ -21,6 +21,8 @@ void audience_push_namespace(lua_State *L, struct scope *scope, int except);
 /* Pushes the client (its object is at the index) with one option set. */
 void audience_push_client(lua_State *L, struct scope *scope, int client, bool is_volatile,
                           uint64_t timeout);
+/* The argument as a room's name: raises unless it is one that hub_join would take. */
+struct span audience_check_name(lua_State *L, int arg);
 /* The scope of the running task; raises an error where there is none. */
 struct scope *audience_scope(lua_State *L, const char *what);
 

@@ -9,6 +9,9 @@
 #include "script/session.h"
 #include "script/timers.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 /* --- scopes --- */
 
 static void scope_free(struct task_scope *base) {

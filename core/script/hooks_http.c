@@ -1,12 +1,16 @@
 /* on_request, routes and on_auth. Each is one task whose data is a `struct call`; what it returned
  * is kept there within Lua and acted upon when the task is over, outside of Lua. */
 #include "script/hooks_http.h"
+#include "base/utf8.h"
 #include "http/response.h"
 #include "script/answer.h"
 #include "script/binding.h"
 #include "script/json_bridge.h"
 #include "script/lib_request.h"
 #include "script/session.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 struct call {
     struct hooks *hooks;
@@ -278,14 +282,17 @@ static void app_on_route(struct app *app, struct exchange *x, const struct targe
 const char *hooks_user_id(lua_State *L, int user) {
     user = lua_absindex(L, user);
     int kind = lua_getfield(L, user, "id");
-    if (kind == LUA_TNUMBER && lua_isinteger(L, -1)) {
-        return lua_tostring(L, -1);
-    }
-    if (kind != LUA_TSTRING || lua_rawlen(L, -1) == 0) {
+    bool number = kind == LUA_TNUMBER && lua_isinteger(L, -1);
+    if (!number && kind != LUA_TSTRING) {
         luaL_error(L, "a user's id must be a string or a whole number, not a %s",
                    luaL_typename(L, -1));
     }
-    return lua_tostring(L, -1);
+    size_t len;
+    const char *id = lua_tolstring(L, -1, &len);
+    if (len == 0 || strlen(id) != len || !utf8_valid(id, len)) {
+        luaL_error(L, "a user's id must be text, and not empty");
+    }
+    return id;
 }
 
 static int begin_auth(lua_State *L, void *data) {

@@ -51,23 +51,12 @@ static int client_send_frame(lua_State *L) {
     return speak(L, c, &m);
 }
 
-static const char *join_code(int error) {
-    switch (error) {
-    case UV_ENOSPC:
-        return "too_many_rooms";
-    case UV_ECANCELED:
-        return "closed";
-    default:
-        return "bad_room";
-    }
-}
-
 static int client_join(lua_State *L) {
     struct client *c = client_in(check(L, "join"));
     struct span room = binding_check_span(L, 2);
     int error = c ? hub_join(c, room) : UV_ECANCELED;
     if (error) {
-        return binding_refuse(L, join_code(error), NULL);
+        return binding_refuse(L, session_join_code(error), NULL);
     }
     lua_pushboolean(L, 1);
     return 1;
@@ -93,7 +82,7 @@ static struct scope *scope_in(lua_State *L, const struct client_box *box, const 
 
 static int client_to(lua_State *L) {
     const struct client_box *box = check(L, "to");
-    struct span room = binding_check_span(L, 2);
+    struct span room = audience_check_name(L, 2);
     audience_push_room(L, scope_in(L, box, "client:to"), room, 1);
     return 1;
 }
@@ -173,6 +162,11 @@ static void note_name(struct span name, void *data) {
     }
 }
 
+static int rooms_next(lua_State *L) {
+    lua_settop(L, 2);
+    return lua_next(L, 1) ? 2 : 0;
+}
+
 /* pairs(client.rooms): over a table made now, so that the loop may join and leave. */
 static int rooms_pairs(lua_State *L) {
     const struct client_box *box = view_box(L);
@@ -182,7 +176,7 @@ static int rooms_pairs(lua_State *L) {
     if (c) {
         client_each_room(c, note_name, &names);
     }
-    lua_getglobal(L, "next");
+    lua_pushcfunction(L, rooms_next);
     lua_createtable(L, 0, (int)names.count);
     for (uint32_t i = 0; i < names.count; i++) {
         lua_pushlstring(L, names.spans[i].at, names.spans[i].len);

@@ -102,8 +102,16 @@ struct scope *audience_scope(lua_State *L, const char *what) {
     return (struct scope *)task->scope;
 }
 
+struct span audience_check_name(lua_State *L, int arg) {
+    struct span name = binding_check_span(L, arg);
+    size_t max = (size_t)script_of(L)->env.config->max_room_name;
+    luaL_argcheck(L, name.len > 0 && name.len <= max && utf8_valid(name.at, name.len), arg,
+                  "a room's name is text, not empty and not too long");
+    return name;
+}
+
 int audience_room(lua_State *L) {
-    struct span name = binding_check_span(L, 1);
+    struct span name = audience_check_name(L, 1);
     audience_push_room(L, audience_scope(L, "mw.room"), name, 0);
     return 1;
 }
@@ -125,7 +133,7 @@ int audience_rooms(lua_State *L) {
         if (lua_rawgeti(L, 1, (lua_Integer)i) != LUA_TSTRING) {
             return luaL_argerror(L, 1, "expected a list of room names");
         }
-        bytes += sizeof(uint32_t) + lua_rawlen(L, -1);
+        bytes += sizeof(uint32_t) + audience_check_name(L, lua_gettop(L)).len;
         lua_pop(L, 1);
     }
     struct audience *a = push(L, scope, AUDIENCE_ROOMS, bytes);
@@ -307,7 +315,7 @@ static int timeout(lua_State *L) {
 
 static int room_in(lua_State *L) {
     const struct audience *a = audience_check(L, "room");
-    audience_push_room(L, a->scope, binding_check_span(L, 2), 0);
+    audience_push_room(L, a->scope, audience_check_name(L, 2), 0);
     return 1;
 }
 

@@ -241,7 +241,7 @@ static int begin_join(lua_State *L, void *data) {
     return 3;
 }
 
-static const char *join_problem(int error) {
+const char *session_join_code(int error) {
     switch (error) {
     case UV_ENOSPC:
         return "too_many_rooms";
@@ -265,7 +265,7 @@ static void end_join(lua_State *L, void *data, int first) {
         struct span room = {s->room->bytes, s->room->len};
         int error = s->client->closing ? UV_ECANCELED : hub_join(s->client, room);
         if (error) {
-            reply = (struct reply){.code = span_of(join_problem(error))};
+            reply = (struct reply){.code = span_of(session_join_code(error))};
         }
     }
     answer(s, &reply);
