@@ -40,12 +40,16 @@ void app_fixture_open(struct app_fixture *f) {
     script_set_hub(f->script, f->hub);
 }
 
+void app_stop(struct app_fixture *f) {
+    if (!f->stopped) {
+        f->stopped = true;
+        script_stop(f->script);
+    }
+}
+
 void app_fixture_close(struct app_fixture *f) {
     char command[128];
-    if (getenv("SHOW_LOG")) {
-        fputs(app_log(f), stderr);
-    }
-    script_stop(f->script);
+    app_stop(f);
     io_end_turn(&f->io);
     io_stop(&f->io);
     uv_run(&f->loop, UV_RUN_DEFAULT);

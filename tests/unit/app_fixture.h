@@ -22,6 +22,7 @@ struct app_fixture {
     struct writer logged;
     char dir[64];
     char path[96];
+    bool stopped;
 };
 
 struct app_client {
@@ -45,6 +46,7 @@ struct app_ack {
 
 void app_fixture_open(struct app_fixture *f);
 void app_fixture_close(struct app_fixture *f);
+void app_stop(struct app_fixture *f); /* script_stop, before the fixture is closed */
 /* Loads this source as the handler file and puts it in service; the result of script_prepare. */
 int app_load(struct app_fixture *f, const char *source);
 void app_turn(struct app_fixture *f); /* one turn of the loop, without sleeping */

@@ -453,6 +453,95 @@ static void history_is_read_as_it_was_said(void **state) {
     app_client_free(c);
 }
 
+static void a_client_that_is_over_answers_closed(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f,
+         HEAD "local kept = mw.state('kept', {})\n"
+              "function app.on_connect(client)\n"
+              "  kept[#kept + 1] = client\n"
+              "  client.data.x = 1\n"
+              "end\n"
+              "function app.events.look()\n"
+              "  local c = kept[1]\n"
+              "  local sent, code = c:emit('x')\n"
+              "  local joined, why = c:join('r')\n"
+              "  return #c.id, c.user.id == c.id, c.data.x, c.connected, sent, code, joined, why,\n"
+              "    c.rooms.r, #c.rooms, c.wire, mw.client(c.id), c == kept[1],\n"
+              "    (c:timeout(1):request('x'))\n"
+              "end\n"
+              "function app.events.same(client) return mw.client(client.id) == client end\n"
+              "return app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    app_event(b, "same", "", &ack);
+    assert_string_equal(ack.args, "true");
+    app_close(a, "gone");
+    assert_true(a->freed);
+    app_client_free(a);
+    app_event(b, "look", "", &ack);
+    assert_string_equal(ack.args,
+                        "16,true,1,false,null,\"closed\",null,\"closed\",null,0,null,null,"
+                        "true,null");
+    app_client_free(b);
+}
+
+static void what_is_spawned_keeps_the_namespace(void **state) {
+    struct app_fixture *f = *state;
+    load(f, HEAD "app.namespace = '/t/:id'\n"
+                 "function app.on_connect(client)\n"
+                 "  client:join('r')\n"
+                 "  mw.spawn(function() mw.sleep(0.001) mw.room('r'):emit('later') end)\n"
+                 "end\n"
+                 "return app");
+    struct app_client *a = app_connect(f, "/t/1"), *b = app_connect(f, "/t/2");
+    app_close(a, "gone");
+    while (!strstr(app_sent(b), "later")) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    app_client_free(a);
+    app_client_free(b);
+}
+
+static void disconnecting_from_lua_ends_as_any_other(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack, log;
+    load(f, ROOMS "function app.on_join() end\n"
+                  "function app.events.quit(client) client:disconnect('bye') return 1 end\n"
+                  "function app.events.kick(client) return mw.user(client.id):count() end\n"
+                  "return app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    app_join(a, "x", "", &ack);
+    app_event(a, "quit", "", &ack);
+    assert_string_equal(ack.args, "1");
+    io_end_turn(&f->io);
+    assert_true(a->freed);
+    app_event(b, "log", "", &log);
+    assert_string_equal(log.args, "\"leave x bye off 1, disconnect bye 1 nil\"");
+    app_client_free(a);
+    app_client_free(b);
+}
+
+static void stopping_abandons_what_waits_and_answers(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack wait, note, join, late;
+    load(f, WAITING "function app.on_join() end\n"
+                    "function app.on_disconnect() error('not any more') end\nreturn app");
+    struct app_client *c = app_connect(f, "/");
+    app_event(c, "wait", "1", &wait);
+    app_event(c, "note", "2", &note);
+    app_join(c, "r", "", &join);
+    app_stop(f);
+    assert_string_equal(wait.code, "unavailable");
+    assert_string_equal(note.code, "unavailable");
+    assert_string_equal(join.code, "unavailable");
+    app_event(c, "note", "3", &late);
+    assert_string_equal(late.code, "unavailable");
+    app_close(c, "shutdown");
+    assert_true(c->freed);
+    assert_null(strstr(app_log(f), "not any more"));
+    app_client_free(c);
+}
+
 /* --- reload and timers --- */
 
 static void a_reload_changes_handlers_and_keeps_clients(void **state) {
@@ -560,6 +649,10 @@ int main(void) {
         T(on_auth_names_the_user_or_refuses),
         T(audiences_reach_whom_they_name),
         T(history_is_read_as_it_was_said),
+        T(a_client_that_is_over_answers_closed),
+        T(what_is_spawned_keeps_the_namespace),
+        T(disconnecting_from_lua_ends_as_any_other),
+        T(stopping_abandons_what_waits_and_answers),
         T(a_reload_changes_handlers_and_keeps_clients),
         T(fifty_reloads_leave_memory_where_it_was),
         T(timers_run_and_follow_a_reload),
