@@ -5,8 +5,8 @@
 
 #include "http/http.h"
 
-/* An allow list: "https://a.example", the same with a star in place of its first label, "*"; empty:
- * the same host only. */
+/* An allow list: "https://a.example", the same with a star in place of its first label, "*"; empty,
+ * or NULL for the whole: the same host only. */
 struct origins {
     char **allowed;
     size_t count;

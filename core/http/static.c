@@ -91,12 +91,14 @@ struct validators {
 
 /* Size and time to the nanosecond: two contents with the same tag would have to be written within
  * one. */
-static void make_validators(const struct stat *stat, struct validators *v) {
+static struct validators make_validators(const struct stat *stat) {
+    struct validators v = {{0}, {0}};
     struct tm tm;
-    snprintf(v->etag, sizeof v->etag, "\"%llx-%llx%08lx\"", (unsigned long long)stat->st_size,
+    snprintf(v.etag, sizeof v.etag, "\"%llx-%llx%08lx\"", (unsigned long long)stat->st_size,
              (unsigned long long)stat->st_mtim.tv_sec, (unsigned long)stat->st_mtim.tv_nsec);
     gmtime_r(&stat->st_mtim.tv_sec, &tm);
-    strftime(v->modified, sizeof v->modified, DATE_FORMAT, &tm);
+    strftime(v.modified, sizeof v.modified, DATE_FORMAT, &tm);
+    return v;
 }
 
 /* RFC 9110 section 13.2.2: a tag beats a date. */
@@ -291,8 +293,7 @@ static void put_range(struct response *r, struct job *job, const struct validato
 static void send_file(struct job *job) {
     const struct request *request = exchange_request(job->x);
     struct response r;
-    struct validators v;
-    make_validators(&job->file.stat, &v);
+    struct validators v = make_validators(&job->file.stat);
     response_init(&r, 200);
     put(&r, "ETag", v.etag);
     put(&r, "Last-Modified", v.modified);
