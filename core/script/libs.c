@@ -7,5 +7,6 @@ const struct lib libs[] = {
     {"moonwire.core", luaopen_moonwire_core},
     {"moonwire.hub", luaopen_moonwire_hub},
     {"moonwire.json", luaopen_moonwire_json},
+    {"moonwire.http.core", luaopen_moonwire_http},
     {NULL, NULL},
 };

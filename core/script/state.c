@@ -5,6 +5,7 @@
 #include "script/alloc.h"
 #include "script/budget.h"
 #include "script/environment.h"
+#include "script/http_pool.h"
 #include "script/json_bridge.h"
 #include "script/lib_core.h"
 #include "script/task.h"
@@ -64,6 +65,7 @@ void state_stop(struct script *s) {
     s->stopping = true;
     tasks_stop(s);
     core_stop(s);
+    http_pool_stop(s->http);
 }
 
 void state_close(struct script *s) {
@@ -74,6 +76,7 @@ void state_close(struct script *s) {
     if (s->L != NULL) {
         lua_close(s->L);
     }
+    http_pool_free(s->http);
     budget_free(s->budget);
     alloc_free(s->alloc);
     json_reader_deinit(&s->reader);

@@ -57,6 +57,9 @@ mw.json = {
   decode = json.decode,
 }
 
+---@type mw.http
+mw.http = require "moonwire.http"
+
 --- Structured log lines: `mw.log.info("joined", { room = name })`. `mw.log(...)` and `print` are info.
 ---@class mw.log
 ---@field debug fun(text: any, fields?: table<string, any>)
