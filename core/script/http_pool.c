@@ -54,7 +54,8 @@ static const char *code_of(CURLcode result) {
     }
 }
 
-/* A status line begins a new head: after a redirect, or an interim answer (RFC 9110 section 15.2). */
+/* A status line begins a new head: after a redirect, or an interim answer (RFC 9110 section 15.2).
+ */
 static size_t on_head(char *at, size_t size, size_t count, void *data) {
     struct http_job *job = data;
     size_t len = size * count;
@@ -88,13 +89,14 @@ static void let_go(struct http_job *job) {
 
 static void finish(struct http_job *job, CURLcode result) {
     curl_easy_getinfo(job->easy, CURLINFO_RESPONSE_CODE, &job->status);
-    if (result != CURLE_OK && job->code == NULL) {
+    if (job->code != NULL) {
+        snprintf(job->detail, sizeof(job->detail), "the answer is longer than %zu bytes",
+                 job->max_body);
+    } else if (result != CURLE_OK) {
         job->code = code_of(result);
-    }
-    if (job->code != NULL && *job->detail == '\0') {
-        snprintf(job->detail, sizeof(job->detail), "%s",
-                 result == CURLE_WRITE_ERROR ? "the answer is longer than max_body"
-                                             : curl_easy_strerror(result));
+        if (*job->detail == '\0') {
+            snprintf(job->detail, sizeof(job->detail), "%s", curl_easy_strerror(result));
+        }
     }
     let_go(job);
     job->done(job);

@@ -11,7 +11,8 @@
 struct http_pool;
 
 struct http_pool *http_pool_new(uv_loop_t *loop); /* NULL: curl could not start */
-/* Ends what is under way (without `done`) and closes the handles. NULL is allowed, here and below. */
+/* Ends what is under way (without `done`) and closes the handles. NULL is allowed, here and below.
+ */
 void http_pool_stop(struct http_pool *pool);
 void http_pool_free(struct http_pool *pool); /* After the loop has run once more. */
 

@@ -112,8 +112,8 @@ static struct http_pool *pool_of(lua_State *L) {
     return s->http;
 }
 
-/* send(method, url, fields, body or nil, timeout, max_body, redirects): fields is an array of lines,
- * checked by the caller. */
+/* send(method, url, fields, body or nil, timeout, max_body, redirects): fields is an array of
+ * lines, checked by the caller. */
 static int http_send(lua_State *L) {
     struct http_question question = {
         .method = luaL_checkstring(L, 1),

@@ -10,6 +10,7 @@ struct run {
     const char *path;
     int argc;
     char **argv;
+    uv_loop_t *loop;
     int status;
     bool ended;
     struct wait forever; /* what a file waits for after os.exit */
@@ -26,16 +27,19 @@ static int never_resumed(lua_State *L, int status, lua_KContext ctx) {
     return 0;
 }
 
+/* A turn of the loop in which this happens may have nothing to poll for: it must not wait. */
+static void end_with_status(struct run *run, int status) {
+    run->status = status;
+    run->ended = true;
+    uv_stop(run->loop);
+}
+
 /* os.exit([code]): the file's coroutine is left where it is. */
 static int end_run(lua_State *L) {
     struct run *run = lua_touserdata(L, lua_upvalueindex(1));
-    if (lua_isboolean(L, 1)) {
-        run->status = !lua_toboolean(L, 1);
-    } else {
-        run->status = (int)luaL_optinteger(L, 1, 0);
-    }
+    int status = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
     task_check_wait(L, "os.exit");
-    run->ended = true;
+    end_with_status(run, status);
     return task_park(L, &run->forever, 0, never_resumed);
 }
 
@@ -86,8 +90,7 @@ static int begin_run(lua_State *L, void *data) {
 static void end_with(void *data, enum task_end how) {
     struct run *run = data;
     if (!run->ended) {
-        run->status = how == TASK_RETURNED ? 0 : 1;
-        run->ended = true;
+        end_with_status(run, how == TASK_RETURNED ? 0 : 1);
     }
 }
 
@@ -103,12 +106,14 @@ static const struct task_kind run_file = {
     .hook = HOOK_LOAD, .begin = begin_run, .done = end_with, .failed = show_failure};
 
 int script_run_file(struct script *s, const char *path, int argc, char **argv) {
-    struct run run = {.path = path, .argc = argc, .argv = argv, .forever = {NULL, cancel_nothing}};
+    uv_loop_t *loop = s->env.io->loop;
+    struct run run = {
+        .path = path, .argc = argc, .argv = argv, .loop = loop, .forever = {NULL, cancel_nothing}};
     s->unlimited = true; /* a whole run of specs is one call */
     task_run(s, &run_file, &run, NULL, NULL);
-    while (!run.ended) {
-        uv_run(s->env.io->loop, UV_RUN_ONCE);
-    }
+    do {
+        uv_run(loop, UV_RUN_ONCE);
+    } while (!run.ended);
     tasks_abandon(s);
     return run.status;
 }

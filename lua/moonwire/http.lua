@@ -35,23 +35,27 @@ local known = {
   timeout = "number", max_body = "number", redirects = "number",
 }
 
--- Raised where the app calls us: below are request, and get and its like.
-local function fail(level, ...)
-  error(string.format(...), level + 1)
+-- Raises with the place where the app calls us.
+local function fail(...)
+  local level, here = 2, debug.getinfo(1, "S").source
+  while (debug.getinfo(level, "S") or {}).source == here do
+    level = level + 1
+  end
+  error("mw.http: " .. string.format(...), level)
 end
 
-local function check(options, level)
+local function check(options)
   for name, value in pairs(options) do
     local wanted = known[name]
     if wanted == nil and name ~= "json" then
-      fail(level + 1, "mw.http: unknown option '%s'", tostring(name))
+      fail("unknown option '%s'", tostring(name))
     end
     if wanted ~= nil and type(value) ~= wanted then
-      fail(level + 1, "mw.http: %s must be a %s, not a %s", name, wanted, type(value))
+      fail("%s must be a %s, not a %s", name, wanted, type(value))
     end
   end
   if options.body ~= nil and options.json ~= nil then
-    fail(level + 1, "mw.http: body and json exclude each other")
+    fail("body and json exclude each other")
   end
 end
 
@@ -83,15 +87,15 @@ local function add_query(url, query)
 end
 
 -- The lines as curl takes them, where "Name:" alone leaves a field out and "Name;" sends it empty.
-local function header_lines(options, level)
+local function header_lines(options)
   local lines, has_type = {}, false
   for name, value in pairs(options.headers or {}) do
     name, value = tostring(name), tostring(value)
     if not name:find("^[%w!#$%%&'*+%-.^_`|~]+$") then
-      fail(level + 1, "mw.http: '%s' is no name of a header", name)
+      fail("'%s' is no name of a header", name)
     end
     if value:find("[\r\n%z]") then
-      fail(level + 1, "mw.http: the header %s has a line end in it", name)
+      fail("the header %s has a line end in it", name)
     end
     has_type = has_type or name:lower() == "content-type"
     lines[#lines + 1] = value:find("%S") and (name .. ": " .. value) or (name .. ";")
@@ -102,14 +106,14 @@ local function header_lines(options, level)
   return lines
 end
 
-local function send(options, level)
-  check(options, level + 1)
+local function send(options)
+  check(options)
   if options.url == nil then
-    fail(level + 1, "mw.http: url is missing")
+    fail("url is missing")
   end
   local method = (options.method or "GET"):upper()
   if not method:find("^%u+$") then
-    fail(level + 1, "mw.http: '%s' is no method", method)
+    fail("'%s' is no method", method)
   end
   local url = options.url
   if url:find("[%c ]") then
@@ -122,14 +126,14 @@ local function send(options, level)
   local redirects = math.tointeger(options.redirects or 0)
   local max_body = math.tointeger(options.max_body or 10 * 1024 * 1024)
   if redirects == nil or redirects < 0 or redirects > 20 then
-    fail(level + 1, "mw.http: redirects must be a whole number from 0 to 20")
+    fail("redirects must be a whole number from 0 to 20")
   end
   if max_body == nil or max_body < 0 then
-    fail(level + 1, "mw.http: max_body must be a number of bytes")
+    fail("max_body must be a number of bytes")
   end
 
   local status, headers, text = core.send(method, options.query and add_query(url, options.query) or url,
-    header_lines(options, level + 1), body, options.timeout or 30, max_body, redirects)
+    header_lines(options), body, options.timeout or 30, max_body, redirects)
   if status == nil then
     return nil, headers, text
   end
@@ -145,21 +149,24 @@ end
 ---@return string? detail
 function http.request(options)
   if type(options) ~= "table" then
-    fail(2, "mw.http.request takes a table")
+    fail("request takes a table")
   end
-  return send(options, 2)
+  return send(options)
 end
 
 local function shortcut(method)
   return function(url, options)
     if type(url) ~= "string" then
-      fail(2, "mw.http.%s takes a URL first", method:lower())
+      fail("%s takes a URL first", method:lower())
+    end
+    if options ~= nil and type(options) ~= "table" then
+      fail("the options of %s are a table", method:lower())
     end
     local all = { method = method, url = url }
     for name, value in pairs(options or {}) do
       all[name] = value
     end
-    return send(all, 2)
+    return send(all)
   end
 end
 

@@ -42,7 +42,8 @@ void script_fixture_close(struct script_fixture *f) {
     char command[128];
     state_stop(&f->script);
     io_stop(&f->io);
-    uv_run(&f->loop, UV_RUN_DEFAULT);
+    while (uv_run(&f->loop, UV_RUN_DEFAULT) != 0) {
+    }
     state_close(&f->script);
     io_deinit(&f->io);
     assert_int_equal(uv_loop_close(&f->loop), 0);
@@ -79,6 +80,7 @@ static void piece_done(void *data, enum task_end how) {
     struct piece *piece = data;
     piece->runs++;
     piece->how = how;
+    uv_stop(piece->loop); /* nothing may be left to poll for in this turn */
 }
 
 static void piece_failed(void *data, struct span message, struct span lines) {
@@ -96,6 +98,7 @@ static const struct task_kind piece_kind = {.hook = HOOK_ROUTE,
 void run_piece(struct script_fixture *f, struct piece *piece, const char *code) {
     memset(piece, 0, sizeof(*piece));
     piece->code = code;
+    piece->loop = &f->loop;
     task_run(&f->script, &piece_kind, piece, f->script.version, NULL);
 }
 

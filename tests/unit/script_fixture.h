@@ -21,9 +21,10 @@ struct script_fixture {
 /* What became of a piece of Lua. */
 struct piece {
     const char *code;
+    uv_loop_t *loop;
     int runs; /* how often done was called */
     enum task_end how;
-    char result[512]; /* the first result as text */
+    char result[2048]; /* the first result as text */
     char message[1024];
     char lines[1024];
 };
