@@ -6,6 +6,7 @@
 #include "script/audience.h"
 #include "script/audience_internal.h"
 #include "script/binding.h"
+#include "script/item.h"
 #include "script/lib_request.h"
 
 #define USER 1
@@ -56,7 +57,7 @@ static int client_join(lua_State *L) {
     struct span room = binding_check_span(L, 2);
     int error = c ? hub_join(c, room) : UV_ECANCELED;
     if (error) {
-        return binding_refuse(L, session_join_code(error), NULL);
+        return binding_refuse(L, item_join_code(error), NULL);
     }
     lua_pushboolean(L, 1);
     return 1;

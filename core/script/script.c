@@ -45,8 +45,6 @@ int script_prepare(struct script *script, struct writer *error) {
     }
     if (result == 0) {
         script->candidate = version;
-    } else {
-        script->env.metrics->reloads_failed++;
     }
     version_unref(script->attempt);
     script->attempt = version_ref(version);
@@ -62,9 +60,6 @@ void script_commit(struct script *script) {
     script->candidate = NULL;
     version_commit(script, version);
     hooks_commit(script);
-    if (before) {
-        script->env.metrics->reloads++;
-    }
     version_unref(before);
     version_unref(version);
 }

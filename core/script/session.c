@@ -5,11 +5,8 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "http/request.h"
-#include "script/answer.h"
 #include "script/ask.h"
-#include "script/audience.h"
-#include "script/binding.h"
-#include "script/json_bridge.h"
+#include "script/item.h"
 
 #include <stdlib.h>
 
@@ -105,19 +102,6 @@ bool session_push(struct session *s, const struct item *item) {
     return room;
 }
 
-static void answer(struct session *s, const struct reply *reply) {
-    struct ack *ack = s->ack;
-    s->ack = NULL;
-    if (ack) {
-        ack->answer(ack, reply);
-    }
-}
-
-static void answer_code(struct session *s, const char *code) {
-    struct reply reply = {.code = span_of(code)};
-    answer(s, &reply);
-}
-
 /* The item has ended, whether a handler ran or not. */
 static void finish(struct session *s) {
     s->item = NULL;
@@ -135,180 +119,13 @@ static void finish(struct session *s) {
     settle(s);
 }
 
-static void on_done(void *data, enum task_end how) {
+void session_done(void *data, enum task_end how) {
     struct session *s = data;
     if (s->ack) {
-        answer_code(s, how == TASK_ABANDONED ? "unavailable" : "internal_error");
+        item_answer_code(s, how == TASK_ABANDONED ? "unavailable" : "internal_error");
     }
     finish(s);
 }
-
-static void describe_event(const void *data, struct log_line *line) {
-    const struct session *s = data;
-    char id[CLIENT_ID_LEN + 1];
-    if (s->client) {
-        client_id(s->client, id);
-        log_field(line, "client", span_of(id));
-        log_field(line, "namespace", ns_name(s->client->ns));
-    }
-}
-
-/* --- handlers: what they are called with, and what their results mean --- */
-
-static void push_hook(lua_State *L, struct session *s, enum hook hook) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, hooks_handler(s->client->ns)->hooks[hook]);
-    session_push_object(L, s);
-}
-
-static int begin_connect(lua_State *L, void *data) {
-    push_hook(L, data, HOOK_CONNECT);
-    return 1;
-}
-
-static int begin_message(lua_State *L, void *data) {
-    struct session *s = data;
-    push_hook(L, s, HOOK_MESSAGE);
-    lua_pushlstring(L, s->item->data.at, s->item->data.len);
-    if (s->item->binary) {
-        lua_pushliteral(L, "binary");
-    } else {
-        lua_pushliteral(L, "text");
-    }
-    return 3;
-}
-
-/* The arguments were no JSON: said in the ack, or in a reply without an id. */
-static int refuse_bad(struct session *s) {
-    if (s->ack) {
-        answer_code(s, "bad_message");
-    } else if (s->item->kind == ITEM_EVENT) {
-        struct message m;
-        message_init(&m, MESSAGE_REPLY);
-        m.code = SPAN("bad_message");
-        (void)!client_send(s->client, &m);
-        message_deinit(&m);
-    }
-    return -1;
-}
-
-static int begin_event(lua_State *L, void *data) {
-    struct session *s = data;
-    struct handler *h = hooks_handler(s->client->ns);
-    struct json_fault fault;
-    int fixed = 1;
-    lua_settop(L, 0);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, h->events);
-    lua_pushlstring(L, s->item->name.at, s->item->name.len);
-    if (h->events == LUA_NOREF || lua_rawget(L, 1) == LUA_TNIL) {
-        if (h->any == LUA_NOREF) {
-            answer_code(s, "not_found");
-            log_printf(script_in(s)->env.log, LOG_DEBUG, "no handler for the event %.*s",
-                       (int)s->item->name.len, s->item->name.at);
-            return -1;
-        }
-        lua_settop(L, 0);
-        lua_rawgeti(L, LUA_REGISTRYINDEX, h->any);
-        session_push_object(L, s);
-        lua_pushlstring(L, s->item->name.at, s->item->name.len);
-        fixed = 2;
-    } else {
-        lua_replace(L, 1);
-        session_push_object(L, s);
-    }
-    int count = json_push_list(L, s->item->data, &fault);
-    return count < 0 ? refuse_bad(s) : fixed + count;
-}
-
-static void end_event(lua_State *L, void *data, int first) {
-    struct session *s = data;
-    if (s->ack) {
-        struct reply reply;
-        answer_read(L, first, &reply);
-        answer(s, &reply);
-    }
-}
-
-static int begin_join(lua_State *L, void *data) {
-    struct session *s = data;
-    struct json_fault fault;
-    push_hook(L, s, HOOK_JOIN);
-    audience_push_room(L, s->scope, s->item->name, 0);
-    if (s->item->data.len == 0) {
-        lua_newtable(L);
-    } else if (json_push(L, s->item->data, &fault) < 0) {
-        return refuse_bad(s);
-    }
-    return 3;
-}
-
-const char *session_join_code(int error) {
-    switch (error) {
-    case UV_ENOSPC:
-        return "too_many_rooms";
-    case UV_ECANCELED:
-        return "closed";
-    default:
-        return "bad_room";
-    }
-}
-
-/* The reply and the membership begin in one step: nothing can come between these two lines. */
-static void end_join(lua_State *L, void *data, int first) {
-    struct session *s = data;
-    struct reply reply;
-    if (lua_isboolean(L, first) && !lua_toboolean(L, first)) {
-        answer_code(s, "forbidden");
-        return;
-    }
-    answer_read(L, first, &reply);
-    if (reply.code.len == 0) {
-        struct span room = {s->room->bytes, s->room->len};
-        int error = s->client->closing ? UV_ECANCELED : hub_join(s->client, room);
-        if (error) {
-            reply = (struct reply){.code = span_of(session_join_code(error))};
-        }
-    }
-    answer(s, &reply);
-}
-
-static int begin_leave(lua_State *L, void *data) {
-    struct session *s = data;
-    struct span reason = s->item->kind == ITEM_LEAVE ? SPAN("left") : s->item->data;
-    push_hook(L, s, HOOK_LEAVE);
-    audience_push_room(L, s->scope, s->item->name, 0);
-    lua_pushlstring(L, reason.at, reason.len);
-    return 3;
-}
-
-static int begin_disconnect(lua_State *L, void *data) {
-    struct session *s = data;
-    push_hook(L, s, HOOK_DISCONNECT);
-    lua_pushlstring(L, s->item->data.at, s->item->data.len);
-    return 2;
-}
-
-static int begin(lua_State *L, void *data) {
-    static int (*const begins[])(lua_State *, void *) = {
-        [ITEM_CONNECT] = begin_connect,       [ITEM_MESSAGE] = begin_message,
-        [ITEM_EVENT] = begin_event,           [ITEM_JOIN] = begin_join,
-        [ITEM_LEAVE] = begin_leave,           [ITEM_LEFT] = begin_leave,
-        [ITEM_DISCONNECT] = begin_disconnect,
-    };
-    struct session *s = data;
-    int count = begins[s->running](L, s);
-    s->item = NULL; /* It was borrowed, and is not looked at again. */
-    return count;
-}
-
-static const struct task_kind kinds[] = {
-    [ITEM_CONNECT] = {HOOK_CONNECT, begin, NULL, on_done, NULL, describe_event},
-    [ITEM_MESSAGE] = {HOOK_MESSAGE, begin, NULL, on_done, NULL, describe_event},
-    [ITEM_EVENT] = {HOOK_EVENT, begin, end_event, on_done, NULL, describe_event},
-    [ITEM_JOIN] = {HOOK_JOIN, begin, end_join, on_done, NULL, describe_event},
-    [ITEM_LEAVE] = {HOOK_LEAVE, begin, NULL, on_done, NULL, describe_event},
-    [ITEM_LEFT] = {HOOK_LEAVE, begin, NULL, on_done, NULL, describe_event},
-    [ITEM_DISCONNECT] = {HOOK_DISCONNECT, begin, NULL, on_done, NULL, describe_event},
-};
 
 /* --- running an item --- */
 
@@ -323,35 +140,35 @@ static bool prepare(struct session *s, const struct item *item) {
     struct reply empty = {.argc = 0};
     if (script_in(s)->stopping) {
         if (s->ack) {
-            answer_code(s, "unavailable");
+            item_answer_code(s, "unavailable");
         }
         return false;
     }
     switch (item->kind) {
     case ITEM_JOIN:
         if (h->hooks[HOOK_JOIN] == LUA_NOREF) {
-            answer_code(s, "forbidden");
+            item_answer_code(s, "forbidden");
             return false;
         }
         if (!room_name_ok(s, item->name)) {
-            answer_code(s, "bad_room");
+            item_answer_code(s, "bad_room");
             return false;
         }
         s->room = buf_copy(item->name.at, item->name.len);
         return true;
     case ITEM_LEAVE:
         if (!hub_leave(s->client, item->name)) {
-            answer_code(s, "not_in_room");
+            item_answer_code(s, "not_in_room");
             return false;
         }
-        answer(s, &empty);
+        item_answer(s, &empty);
         return h->hooks[HOOK_LEAVE] != LUA_NOREF;
     case ITEM_EVENT:
         return true;
     case ITEM_DISCONNECT: /* A one-shot POST was never announced, so its going is not either. */
         return h->hooks[HOOK_DISCONNECT] != LUA_NOREF && s->client->ops->wire != WIRE_POST;
     default:
-        return h->hooks[kinds[item->kind].hook] != LUA_NOREF;
+        return h->hooks[item_kinds[item->kind].hook] != LUA_NOREF;
     }
 }
 
@@ -365,7 +182,7 @@ static void run_item(struct line *line, const struct item *item) {
         return;
     }
     struct version *version = hooks_handler(s->client->ns)->set->version;
-    task_run(script_in(s), &kinds[item->kind], s, version, &s->scope->base);
+    task_run(script_in(s), &item_kinds[item->kind], s, version, &s->scope->base);
     if (s->item == item) { /* Lua was busy: it begins later. */
         s->item = line_keep(line, item);
     }

@@ -51,9 +51,11 @@ void session_close(struct session *s, const char *reason);
 bool session_is_running(const struct session *s);
 /* That handler now waits for the client's answer, so that reading must go on. */
 void session_await(struct session *s);
-const char *session_join_code(int error); /* what hub_join's error is called in answers */
 /* Ends a membership from Lua: was it in? on_leave follows in the line. */
 bool session_leave(struct session *s, struct span room, const char *reason);
+
+/* The running item's task is over. */
+void session_done(void *session, enum task_end how);
 
 /* Within Lua: pushes the client's object, or its user's table. */
 void session_push_object(lua_State *L, struct session *s);
