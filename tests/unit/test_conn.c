@@ -424,6 +424,166 @@ static void test_address_of_the_peer(void **state) {
     end_deinit(&e);
 }
 
+/* --- whatever stage of the loop makes output, an idle peer gets it at once -------------------- */
+
+struct stage {
+    struct end e;
+    struct timeout timeout;
+    uv_timer_t timer;
+    uv_prepare_t prepare; /* runs after io's */
+    uv_check_t check;
+    uv_async_t async;
+    int closed;
+};
+
+static void speak(struct stage *s, const char *text) {
+    assert_true(conn_write_bytes(s->e.conn, text, strlen(text)) > 0);
+}
+
+static void on_timeout(struct timeout *timeout) {
+    speak((struct stage *)((char *)timeout - offsetof(struct stage, timeout)), "timeout");
+}
+
+static void on_timer(uv_timer_t *timer) {
+    speak(timer->data, "timer");
+}
+
+static void on_prepare(uv_prepare_t *prepare) {
+    speak(prepare->data, "prepare");
+    uv_prepare_stop(prepare);
+}
+
+static void on_check(uv_check_t *check) {
+    speak(check->data, "check");
+    uv_check_stop(check);
+}
+
+static void on_async(uv_async_t *async) {
+    speak(async->data, "async");
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+    struct stage *s = handle->data;
+    if (!s->closed++)
+        speak(s, "closing");
+}
+
+static void test_output_of_every_stage_reaches_an_idle_peer(void **state) {
+    (void)state;
+    struct stage s;
+    end_open(&s.e);
+    struct fixture *f = &s.e.f;
+    s.closed = 0;
+    s.timeout = (struct timeout){.expired = on_timeout};
+    uv_timer_init(&f->loop, &s.timer);
+    uv_prepare_init(&f->loop, &s.prepare);
+    uv_check_init(&f->loop, &s.check);
+    uv_async_init(&f->loop, &s.async, on_async);
+    s.timer.data = s.prepare.data = s.check.data = s.async.data = &s;
+    timeout_start(&f->io, &s.timeout, 1);
+    RUN_UNTIL(f, remote_has(s.e.client, "timeout"));
+    uv_timer_start(&s.timer, on_timer, 1, 0);
+    RUN_UNTIL(f, remote_has(s.e.client, "timer"));
+    uv_prepare_start(&s.prepare, on_prepare);
+    RUN_UNTIL(f, remote_has(s.e.client, "prepare"));
+    uv_check_start(&s.check, on_check);
+    uv_async_send(&s.async); /* Ends the poll before it. */
+    RUN_UNTIL(f, remote_has(s.e.client, "check") && remote_has(s.e.client, "async"));
+    uv_close((uv_handle_t *)&s.timer, on_handle_closed);
+    RUN_UNTIL(f, remote_has(s.e.client, "closing"));
+    uv_close((uv_handle_t *)&s.prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&s.check, on_handle_closed);
+    uv_close((uv_handle_t *)&s.async, on_handle_closed);
+    RUN_UNTIL(f, s.closed == 4);
+    end_deinit(&s.e);
+}
+
+/* --- a fan-out ------------------------------------------------------------------------------ */
+
+#define CROWD 3
+
+struct crowd {
+    struct fixture f;
+    struct conn *conns[CROWD];
+    struct remote *clients[CROWD];
+    int count;
+    int closes;
+    bool within; /* the fan-out */
+};
+
+static void say_to_all(struct crowd *c, const char *text) {
+    for (int i = 0; i < CROWD; i++) {
+        if (c->conns[i])
+            (void)conn_write_bytes(c->conns[i], text, strlen(text));
+    }
+}
+
+static void crowd_data(struct conn *conn, char *bytes, size_t len) {
+    struct crowd *c = conn->owner;
+    (void)bytes;
+    (void)len;
+    c->within = true;
+    conn_abort(c->conns[1], UV_ECANCELED);
+    say_to_all(c, "said");
+    c->within = false;
+}
+
+static void crowd_close(struct conn *conn, int error) {
+    struct crowd *c = conn->owner;
+    (void)error;
+    assert_false(c->within);
+    c->closes++;
+    for (int i = 0; i < CROWD; i++)
+        c->conns[i] = c->conns[i] == conn ? NULL : c->conns[i];
+    say_to_all(c, "left");
+}
+
+static const struct conn_handler crowd_handler = {.on_data = crowd_data, .on_close = crowd_close};
+
+static void crowd_accept(struct conn *conn, void *data) {
+    struct crowd *c = data;
+    conn_set_handler(conn, &crowd_handler, c);
+    c->conns[c->count++] = conn;
+}
+
+static void test_closing_within_a_fan_out_tells_the_others(void **state) {
+    (void)state;
+    struct crowd c = {.count = 0};
+    fixture_init(&c.f);
+    fixture_listen(&c.f, crowd_accept, &c);
+    for (int i = 0; i < CROWD; i++) {
+        c.clients[i] = remote_connect(&c.f);
+        RUN_UNTIL(&c.f, c.count == i + 1);
+    }
+    remote_sends(c.clients[0], "go");
+    RUN_UNTIL(&c.f, remote_has(c.clients[2], "saidleft"));
+    RUN_UNTIL(&c.f, remote_has(c.clients[0], "saidleft"));
+    RUN_UNTIL(&c.f, c.clients[1]->ended);
+    assert_int_equal(writer_len(&c.clients[1]->received), 0);
+    assert_int_equal(c.closes, 1);
+    for (int i = 0; i < CROWD; i++)
+        remote_free(&c.f, c.clients[i]);
+    fixture_deinit(&c.f);
+    assert_int_equal(c.closes, CROWD);
+}
+
+static void test_writing_to_a_peer_that_has_reset_is_an_error(void **state) {
+    (void)state;
+    struct end e;
+    end_open(&e);
+    conn_pause(e.conn, NULL, 0); /* So that only writing can notice. */
+    remote_reset(e.client);
+    while (!e.closes) {
+        if (e.conn && !conn_is_closed(e.conn)) {
+            (void)conn_write_bytes(e.conn, "x", 1);
+            conn_flush(e.conn);
+        }
+        fixture_turn(&e.f);
+    }
+    assert_true(e.error == UV_ECONNRESET || e.error == UV_EPIPE);
+    end_deinit(&e);
+}
+
 /* Ten thousand idle connections are to be cheap; this is what one of them costs here. */
 static void test_a_conn_is_small(void **state) {
     (void)state;
@@ -449,6 +609,9 @@ int main(void) {
         cmocka_unit_test(test_reset_by_the_peer_is_an_error),
         cmocka_unit_test(test_abort_with_a_blocked_write),
         cmocka_unit_test(test_address_of_the_peer),
+        cmocka_unit_test(test_output_of_every_stage_reaches_an_idle_peer),
+        cmocka_unit_test(test_closing_within_a_fan_out_tells_the_others),
+        cmocka_unit_test(test_writing_to_a_peer_that_has_reset_is_an_error),
         cmocka_unit_test(test_a_conn_is_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
