@@ -1,0 +1,129 @@
+/* The way of one request through the server. Precedence: routes, the endpoint of a namespace (an
+ * upgrade, a request for a stream, a POST), static files, 404. The app is asked twice, may this
+ * request go on and who is this, and may answer later: a passage is what waits. Called by worker.c
+ * for each request. */
+#include "routing.h"
+
+#include "base/memory.h"
+#include "http/origin.h"
+#include "http/response.h"
+#include "http/static.h"
+
+#include <stdlib.h>
+
+struct passage {
+    struct question question;
+    struct routing *routing;
+    struct exchange *x;
+    struct ns *ns; /* while on_auth is asked */
+};
+
+static void passage_free(struct passage *p) {
+    if (p->ns) {
+        ns_unref(p->ns);
+    }
+    exchange_unref(p->x);
+    free(p);
+}
+
+static void not_found(struct exchange *x) {
+    response_error(x, 404, SPAN("not_found"), (struct span){0});
+}
+
+static void enter(struct passage *p, const struct verdict *verdict) {
+    const struct request *r = exchange_request(p->x);
+    if (ws_wanted(r)) {
+        ws_accept(p->routing->ws, p->x, p->ns, verdict);
+    } else if (sse_wanted(r)) {
+        sse_accept(p->routing->sse, p->x, p->ns, verdict, true);
+    } else {
+        sse_post_once(p->routing->sse, p->x, p->ns, verdict);
+    }
+}
+
+static void on_authenticated(struct question *q, const struct verdict *verdict) {
+    struct passage *p = (struct passage *)q;
+    if (verdict->allowed) {
+        enter(p, verdict);
+    } else {
+        response_error(p->x, status_of_code(verdict->code), verdict->code, verdict->detail);
+    }
+    passage_free(p);
+}
+
+/* The endpoint of a namespace is asked for; p is freed now or after on_auth. */
+static void serve_endpoint(struct passage *p, const struct ns_settings *settings) {
+    struct app *app = p->routing->app;
+    struct request *r = request_ref((struct request *)exchange_request(p->x));
+    struct ns *ns = NULL;
+    if (!origin_allowed(settings->origins, r)) {
+        response_error(p->x, 403, SPAN("forbidden"), SPAN("\"origin not allowed\""));
+    } else if (!ws_wanted(r) || ws_check(p->x)) {
+        ns = app->find_ns(app, request_path(r));
+        if (!ns) {
+            not_found(p->x);
+        }
+    }
+    bool post = span_is(request_method(r), "POST");
+    if (ns && (!post || sse_post(p->routing->sse, p->x, ns))) {
+        p->ns = ns_ref(ns);
+        p->question.answer = on_authenticated;
+        app->on_auth(app, ns, r, (struct span){0}, &p->question);
+    } else {
+        passage_free(p);
+    }
+    request_unref(r);
+}
+
+static void refuse_method(struct exchange *x, struct span allow) {
+    struct response r;
+    response_init(&r, 405);
+    (void)!response_header(&r, SPAN("Allow"), allow);
+    response_send(x, &r);
+}
+
+static bool asks_endpoint(const struct request *r) {
+    return ws_wanted(r) || sse_wanted(r) || span_is(request_method(r), "POST");
+}
+
+static void dispatch(struct passage *p) {
+    struct app *app = p->routing->app;
+    const struct request *r = exchange_request(p->x);
+    struct target target;
+    app->resolve(app, r, &target);
+    if (target.kind == TARGET_NS && asks_endpoint(r)) {
+        serve_endpoint(p, target.settings);
+        return;
+    }
+    if (target.kind == TARGET_ROUTE) {
+        app->on_route(app, p->x, &target);
+    } else if (target.kind == TARGET_METHOD) {
+        refuse_method(p->x, target.allow);
+    } else {
+        static_serve(p->x, app->mounts, app->mount_count, not_found);
+    }
+    passage_free(p);
+}
+
+static void on_guarded(struct question *q, const struct verdict *verdict) {
+    struct passage *p = (struct passage *)q;
+    if (verdict->allowed && exchange_open(p->x)) {
+        dispatch(p);
+    } else {
+        passage_free(p);
+    }
+}
+
+void routing_serve(struct routing *routing, struct exchange *x) {
+    struct app *app = routing->app;
+    struct target target;
+    app->resolve(app, exchange_request(x), &target);
+    if (cors_handle(target.settings ? target.settings->origins : NULL, x)) {
+        return;
+    }
+    struct passage *p = memory_zalloc(sizeof *p);
+    p->question.answer = on_guarded;
+    p->routing = routing;
+    p->x = exchange_ref(x);
+    app->on_request(app, x, &p->question);
+}
