@@ -382,15 +382,18 @@ static void a_dead_client_is_closed(void **state) {
     end_deinit(&e);
 }
 
-/* Fills every buffer between us and a client that does not read. */
+/* Fills every buffer between us and a client that does not read, and queues more than the kernel
+ * may still find room for. */
 static void block(struct end *e) {
     struct slice slice = {.buf = buf_new(1 << 18), .len = 1 << 18};
+    int more = 0;
     slice.buf->len = slice.len;
     memset(slice.buf->bytes, 0, slice.len);
     remote_read(e->client, false);
-    while (!ws_conn_blocked(&e->ws)) {
+    while (more < 64) {
         assert_true(ws_conn_send(&e->ws, &slice) >= 0);
         conn_flush(e->ws.conn);
+        more += ws_conn_blocked(&e->ws);
     }
     slice_release(&slice);
 }
@@ -408,7 +411,7 @@ static void pongs_to_a_blocked_client_are_one(void **state) {
     put_frame(&e.in, FIN | WS_TEXT, SPAN("x"));
     send_all(&e);
     RUN_UNTIL(&e.f, e.messages);
-    assert_int_equal(conn_queued(e.ws.conn), queued);
+    assert_true(conn_queued(e.ws.conn) <= queued);
     remote_read(e.client, true);
     RUN_UNTIL(&e.f, remote_has(e.client, "\x8a\x01"
                                          "2"));
