@@ -222,10 +222,12 @@ static void test_incomplete_request_times_out(void **state) {
         GET("/complete") "GET / HT"};
     struct site s;
     site_init(&s);
-    s.f.config.handshake_timeout = 20;
     site_start(&s);
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        s.f.config.handshake_timeout = 10000;
         site_connect(&s);
+        RUN_UNTIL(&s.f, s.f.metrics.connections_accepted == i + 2);
+        s.f.config.handshake_timeout = 20; /* From the first byte on. */
         remote_sends(s.client, starts[i]);
         RUN_UNTIL(&s.f, s.client->ended);
         assert_int_equal(remote_count(s.client, "HTTP/1.1 408 Request Timeout\r\n"), 1);
@@ -242,6 +244,7 @@ static void test_idle_connections_close_without_a_word(void **state) {
     site_start(&s);
     RUN_UNTIL(&s.f, s.client->ended); /* Nothing was ever asked. */
     assert_int_equal(writer_len(&s.client->received), 0);
+    s.f.config.handshake_timeout = 10000;
     site_connect(&s);
     site_ask(&s, GET("/"));
     RUN_UNTIL(&s.f, s.client->ended);
@@ -254,10 +257,11 @@ static void test_waiting_for_the_application_is_not_timed(void **state) {
     struct held held = {0};
     struct site s;
     site_init(&s);
-    s.f.config.handshake_timeout = s.f.config.keep_alive_timeout = 1;
     s.answer = hold;
     s.data = &held;
     site_start(&s);
+    RUN_UNTIL(&s.f, s.f.metrics.connections == 1);
+    s.f.config.handshake_timeout = s.f.config.keep_alive_timeout = 1;
     remote_sends(s.client, GET("/"));
     RUN_UNTIL(&s.f, held.count == 1);
     for (uint64_t start = uv_now(&s.f.loop); uv_now(&s.f.loop) < start + 20;)
