@@ -22,8 +22,8 @@ struct ws_reader {
 void ws_reader_deinit(struct ws_reader *r, struct ws_pool *pool);
 
 struct ws_limits {
-    size_t max_payload; /* bytes of a message. One that is compressed may be slightly longer than
-                           this, for what deflate adds to bytes that do not shrink */
+    size_t max_payload; /* bytes of a message. One that is compressed may be a seventh longer, for
+                           what deflate adds to bytes that do not shrink */
     bool deflate;       /* is permessage-deflate negotiated? */
 };
 

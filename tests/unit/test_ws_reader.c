@@ -221,6 +221,22 @@ static void compressed_bytes_go_through_unchecked(void **state) {
     check_with(&in, true, "!1002");
 }
 
+/* Bytes that do not shrink become longer, and may be of the largest size all the same. */
+static void compressed_lengths_at_the_bound_and_one_past(void **state) {
+    (void)state;
+    char big[MAX_PAYLOAD * 2] = {0};
+    size_t most = MAX_PAYLOAD + MAX_PAYLOAD / 7 + 64;
+    struct writer in = {0}, expected = {0};
+    memset(big, 'a', sizeof big);
+    put_frame(&in, FIN | RSV1 | WS_BINARY, (struct span){big, most});
+    put_frame(&in, RSV1 | WS_BINARY, (struct span){big, most - 1});
+    put_frame(&in, FIN | WS_CONTINUATION, SPAN("aa"));
+    writer_printf(&expected, "Bz[%.*s] !1009", (int)most, big);
+    writer_putc(&expected, '\0');
+    check_with(&in, true, writer_span(&expected).at);
+    writer_deinit(&expected);
+}
+
 /* Whoever stops between two messages can hand in the rest again later. */
 static void the_rest_stays_as_it_was(void **state) {
     (void)state;
@@ -286,6 +302,7 @@ int main(void) {
         cmocka_unit_test(lengths_at_the_bound_and_one_past),
         cmocka_unit_test(a_control_frame_at_its_bound),
         cmocka_unit_test(compressed_bytes_go_through_unchecked),
+        cmocka_unit_test(compressed_lengths_at_the_bound_and_one_past),
         cmocka_unit_test(the_rest_stays_as_it_was),
         cmocka_unit_test(contexts_return_to_the_pool),
     };
