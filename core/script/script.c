@@ -73,11 +73,18 @@ unsigned script_version(const struct script *script) {
     return script->version ? script->version->number : 0;
 }
 
-void script_each_file(const struct script *script, void (*visit)(const char *path, void *data),
-                      void *data) {
-    const struct version *version = script->version ? script->version : script->attempt;
+static void visit_files(const struct version *version, void (*visit)(const char *path, void *data),
+                        void *data) {
     for (size_t i = 0; version && i < version->file_count; i++) {
         visit(version->files[i], data);
+    }
+}
+
+void script_each_file(const struct script *script, void (*visit)(const char *path, void *data),
+                      void *data) {
+    visit_files(script->version, visit, data);
+    if (script->attempt != script->version) {
+        visit_files(script->attempt, visit, data);
     }
 }
 

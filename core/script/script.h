@@ -35,8 +35,8 @@ int script_prepare(struct script *script, struct writer *error);
 void script_commit(struct script *script); /* The candidate is in service from the next event on. */
 void script_discard(struct script *script);           /* Drops the candidate. */
 unsigned script_version(const struct script *script); /* 1 after the first commit, counts up */
-/* The files that the version in service (or, failing that, the last attempt) was loaded from: the
- * handler file first. */
+/* The files of the version in service, and then those of the last attempt if that failed: mending a
+ * module that only the attempt requires must be seen. A path may come twice. */
 void script_each_file(const struct script *script, void (*visit)(const char *path, void *data),
                       void *data);
 /* Runs a file of tests or a script in the server's own runtime, for `scripts/test`: as lua(1)
