@@ -162,8 +162,9 @@ static int read_whole(const struct ws_header *header, char *bytes, struct ws_rec
 
 /* --- the slow way --------------------------------------------------------------------------- */
 
-/* Room for `more` bytes of the message: twice as much each time, up to what has been announced. A
- * peer sizes it, so memory may be short: false. */
+/* Room for `more` bytes of the message: twice as much each time, and in the last frame no more than
+ * it has announced. Before that the end is not known: to go by each frame's length would copy the
+ * message as often as it has frames. A peer sizes it, so memory may be short: false. */
 static bool make_room(struct ws_context *context, size_t more) {
     struct buf *old = context->data;
     size_t len = old ? old->len : 0;
@@ -172,7 +173,7 @@ static bool make_room(struct ws_context *context, size_t more) {
     }
     size_t announced = len + (size_t)(context->frame.length - context->got);
     size_t cap = old ? old->cap * 2 : 4096;
-    if (cap > announced) {
+    if (context->frame.fin && cap > announced) {
         cap = announced;
     }
     if (cap < len + more) {
