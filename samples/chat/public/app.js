@@ -164,7 +164,10 @@ async function join() {
     log.whenEmpty(`It is quiet in #${room}. Say the first word.`);
     for (const [key, message] of outbox) {
       if (message.room !== room) continue;
-      if (!message.item.isConnected) message.item = log.sending(me, message.text);
+      if (!message.item.isConnected) {
+        message.item = log.sending(me, message.text); // the room was left with it unsent
+        message.failed = false;
+      }
       if (!message.failed) deliver(key);
     }
   } catch (refusal) {
