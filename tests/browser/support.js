@@ -33,11 +33,12 @@ async function startServer(file, { command = "run", env = {} } = {}) {
 
   server.start = () =>
     new Promise((resolve, reject) => {
-      const args = [command, file, "--port", String(server.port)];
+      const args = [command, file, "--host", "127.0.0.1", "--port", String(server.port)];
       const child = spawn(BINARY, args, { env: { ...process.env, ...env } });
       const timer = setTimeout(() => fail("is silent"), WITHIN);
       const fail = (why) => {
         clearTimeout(timer);
+        child.kill("SIGKILL");
         reject(new Error(`${BINARY} ${args.join(" ")} ${why}\n${server.text}`));
       };
       const read = (data) => {
