@@ -19,6 +19,7 @@
 struct budget {
     uint64_t limit; /* ns; 0: no watchdog */
     pthread_t worker;
+    clockid_t clock; /* the processor time of the worker's thread */
     pthread_t watchdog;
     pthread_mutex_t lock;
     pthread_cond_t wake; /* `ending` has changed */
@@ -65,9 +66,9 @@ static void on_signal(int signal) {
 
 /* --- the watchdog's thread ------------------------------------------------------------------- */
 
-static uint64_t nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+static uint64_t nanoseconds(clockid_t clock) {
+    struct timespec now = {0};
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
@@ -76,8 +77,9 @@ static void sleep_until(struct budget *b, uint64_t due) {
     pthread_cond_timedwait(&b->wake, &b->lock, &until);
 }
 
-/* A call that goes on after the signal is signalled again at every look: it may have been between
- * two coroutines. */
+/* What counts is the processor time of the worker's thread: a call that a busy machine keeps
+ * waiting has not used it. A call that goes on after the signal is signalled again at every look:
+ * it may have been between two coroutines. */
 static void *watch_calls(void *data) {
     struct budget *b = data;
     uint_fast64_t seen = 0;
@@ -85,7 +87,7 @@ static void *watch_calls(void *data) {
 
     pthread_mutex_lock(&b->lock);
     while (!b->ending) {
-        uint64_t now = nanoseconds();
+        uint64_t now = nanoseconds(b->clock);
         uint_fast64_t call = atomic_load(&b->call);
         if (call != seen) {
             seen = call;
@@ -94,7 +96,7 @@ static void *watch_calls(void *data) {
             atomic_store(&b->target, call);
             pthread_kill(b->worker, SIGRTMIN);
         }
-        sleep_until(b, now + b->limit / TICKS);
+        sleep_until(b, nanoseconds(CLOCK_MONOTONIC) + b->limit / TICKS);
     }
     pthread_mutex_unlock(&b->lock);
     return NULL;
@@ -137,6 +139,7 @@ struct budget *budget_new(uint64_t ms) {
     struct budget *b = memory_zalloc(sizeof(*b));
     b->limit = ms * 1000000;
     b->worker = pthread_self();
+    (void)pthread_getcpuclockid(b->worker, &b->clock); /* fails for a thread that has ended, only */
     snprintf(b->message, sizeof(b->message), "the handler ran longer than %g s without waiting",
              (double)ms / 1000);
     if (b->limit != 0 && start_watchdog(b) != 0) {
