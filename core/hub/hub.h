@@ -14,7 +14,7 @@ struct room;
 enum slow_policy { SLOW_CLOSE };
 
 /* What a namespace's table says of rooms whose name matches: "room:*" (one star, at the end) or an
- * exact name. */
+ * exact name. The first that matches counts: the app puts the more exact one first. */
 struct room_policy {
     char *pattern;
     uint32_t history_size; /* 0: none */

@@ -19,18 +19,14 @@ static bool pattern_matches(const char *pattern, struct span name) {
     return span_is(name, pattern);
 }
 
-/* The longest pattern wins, so that an exact name beats a star and "room:vip:*" beats "room:*". */
 static const struct room_policy *policy_of(const struct ns *ns, struct span name) {
-    const struct room_policy *best = NULL;
     const struct ns_settings *settings = ns->settings;
     for (size_t i = 0; settings && i < settings->room_count; i++) {
-        const struct room_policy *policy = &settings->rooms[i];
-        if (pattern_matches(policy->pattern, name) &&
-            (!best || strlen(policy->pattern) > strlen(best->pattern))) {
-            best = policy;
+        if (pattern_matches(settings->rooms[i].pattern, name)) {
+            return &settings->rooms[i];
         }
     }
-    return best;
+    return NULL;
 }
 
 static struct span room_name(const struct room *room) {

@@ -128,8 +128,8 @@ static int setup(void **state) {
     STAILQ_INIT(&house.closed);
     house.app.on_close = app_on_close;
     house.hub = hub_new(&house.config, &house.metrics, &house.arena, &house.app, defer, NULL);
-    house.policies[0] = (struct room_policy){.pattern = "log:*", .history_size = 3};
-    house.policies[1] = (struct room_policy){.pattern = "log:big", .history_size = 10};
+    house.policies[0] = (struct room_policy){.pattern = "log:big", .history_size = 10};
+    house.policies[1] = (struct room_policy){.pattern = "log:*", .history_size = 3};
     house.settings.rooms = house.policies;
     house.settings.room_count = 2;
     hub_set_now(house.hub, 1000);
@@ -411,7 +411,8 @@ static void logs_follow_a_new_policy(void **state) {
         publish("log:1", event, NULL);
     }
     read_log("log:big", (struct span){0}, 100, "cdefghijkl", true);
-    house.settings.room_count = 1; /* log:big now is one of log:* */
+    house.settings.rooms = house.policies + 1; /* log:big now is one of log:* */
+    house.settings.room_count = 1;
     ns_configure(house.ns, &house.settings);
     read_log("log:big", (struct span){0}, 100, "jkl", true);
     publish("log:big", "m", NULL);
