@@ -12,9 +12,7 @@ cmake                 command:cmake
 ninja-build           command:ninja
 libuv1-dev            header:uv.h
 node-llhttp           file:/usr/share/llhttp/llhttp.c
-libwslay-dev          header:wslay/wslay.h
 liblua5.4-dev         header:lua5.4/lua.h
-libcjson-dev          header:cjson/cJSON.h
 libssl-dev            header:openssl/ssl.h
 zlib1g-dev            header:zlib.h
 libcurl4-openssl-dev  header:curl/curl.h
@@ -30,6 +28,11 @@ nodejs                command:node
 npm                   command:npm
 chromium              command:chromium
 fonts-dejavu-core     file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+'
+# What our parsers are compared with.
+ORACLE_PACKAGES='
+libwslay-dev          header:wslay/wslay.h
+libcjson-dev          header:cjson/cJSON.h
 '
 FUZZ_PACKAGES='
 clang                 command:clang
