@@ -3,6 +3,7 @@
 // is for a condition, and a condition that does not come true fails the test.
 "use strict";
 
+const assert = require("node:assert/strict");
 const { spawn } = require("node:child_process");
 const fs = require("node:fs");
 const { createRequire } = require("node:module");
@@ -24,8 +25,8 @@ const DESKTOP = { width: 1280, height: 800 };
 const children = new Set();
 process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));
 
-// A server that serves `file`: { url, port, output(), kill(signal), start() }. start() brings it
-// back on the same port after a kill.
+// A server that serves `file`: { url, port, output(), kill(signal), start(), stop() }. start()
+// brings it back on the same port after a kill.
 async function startServer(file, { command = "run", env = {} } = {}) {
   const server = { port: 0, url: "", child: null, text: "" };
 
@@ -72,6 +73,10 @@ async function startServer(file, { command = "run", env = {} } = {}) {
       child.once("exit", (code, name) => resolve(code ?? name));
       child.kill(signal);
     });
+
+  // Ends it as an administrator does. A server that does not end well fails the test, and so does
+  // a leak, which the sanitizers tell by the exit code.
+  server.stop = async () => assert.equal(await server.kill("SIGTERM"), 0, server.text);
 
   return server.start();
 }

@@ -20,7 +20,7 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  await server?.kill();
+  if (server) await server.stop();
 });
 
 function notify(user, body, key = KEY) {
@@ -150,7 +150,7 @@ describe("who may do what", () => {
     });
     assert.equal(answer.status, 202);
     assert.match(own.output(), /NOTIFY_KEY is not set/);
-    assert.equal(await own.kill(), 0);
+    await own.stop();
   });
 });
 
@@ -199,7 +199,7 @@ describe("the page", () => {
     await own.start();
     await shows(page, "#status", "Live");
     await page.context().close();
-    await own.kill();
+    await own.stop();
   });
 
   test("looks right on a phone and a desktop, light and dark", async () => {
