@@ -29,6 +29,7 @@ struct chunk {
 struct alloc {
     size_t used;
     size_t limit;
+    bool was_short;
     char *at; /* what is left of the newest chunk */
     char *end;
     SLIST_HEAD(, chunk) chunks;
@@ -52,6 +53,12 @@ void alloc_free(struct alloc *a) {
 
 size_t alloc_used(const struct alloc *a) {
     return a->used;
+}
+
+bool alloc_was_short(struct alloc *a) {
+    bool was_short = a->was_short;
+    a->was_short = false;
+    return was_short;
 }
 
 void alloc_use_reserve(struct alloc *a, bool on) {
@@ -123,6 +130,7 @@ void *alloc_lua(void *data, void *old, size_t old_size, size_t new_size) {
     old_size = old != NULL ? round_up(old_size) : 0;
     new_size = round_up(new_size);
     if (new_size > old_size && (new_size > a->limit || a->used - old_size > a->limit - new_size)) {
+        a->was_short = true;
         return NULL;
     }
     if (new_size == old_size) {

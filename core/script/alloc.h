@@ -15,6 +15,8 @@ void alloc_free(struct alloc *a);
 /* A lua_Alloc; data is the struct alloc. */
 void *alloc_lua(void *data, void *old, size_t old_size, size_t new_size);
 size_t alloc_used(const struct alloc *a); /* bytes in blocks that Lua holds */
+/* Has an allocation failed since this was asked last? */
+bool alloc_was_short(struct alloc *a);
 /* While on, some memory beyond the cap may be used: to say what went wrong. */
 void alloc_use_reserve(struct alloc *a, bool on);
 

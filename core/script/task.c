@@ -246,6 +246,11 @@ static void end_task(struct script *s, struct task *task, enum task_end how) {
     version_unref(version);
 }
 
+static int collect_garbage(lua_State *L) {
+    lua_gc(L, LUA_GCCOLLECT);
+    return 0;
+}
+
 static void finish(struct script *s, struct task *task, int status) {
     struct metrics *metrics = s->env.metrics;
     metrics->handler_calls[task->kind->hook]++;
@@ -257,6 +262,11 @@ static void finish(struct script *s, struct task *task, int status) {
     }
     lua_settop(task->L, 0);
     end_task(s, task, status == LUA_OK ? TASK_RETURNED : TASK_FAILED);
+    /* Lua's string buffers give up without a collection, and a failed allocation brings the next
+     * one no nearer: without this, garbage up to the cap could fail one handler after another. */
+    if (status != LUA_OK && alloc_was_short(s->alloc)) {
+        (void)task_protect(s, collect_garbage, NULL);
+    }
 }
 
 /* Runs a task until it waits or ends. */
