@@ -166,7 +166,7 @@ static void push_answer(lua_State *L, const struct ask_leg *leg, int client) {
     }
     lua_pushvalue(L, client);
     lua_setfield(L, -2, "client");
-    lua_replace(L, top + 1);
+    lua_insert(L, top + 1); /* below the values, where there are any */
     lua_settop(L, top + 1);
 }
 
