@@ -219,7 +219,7 @@ static bool on_event(struct ws_client *w, const struct event *e) {
         app->on_answer(app, c, e->number, e->args, e->error);
         return true;
     case EVENT_BAD:
-        reply_error(w, (struct span){0}, "bad_message");
+        reply_error(w, e->id, "bad_message");
         return true;
     }
     return true;
