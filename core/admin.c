@@ -122,15 +122,15 @@ static void on_request(struct http_server *server, struct exchange *x) {
     struct span path = request_path(exchange_request(x));
     struct span method = request_method(exchange_request(x));
     if (!span_is(method, "GET") && !span_is(method, "HEAD")) {
-        response_text(x, 405, "only GET and HEAD\n");
+        response_text(x, 405, "only GET and HEAD");
     } else if (span_is(path, "/metrics")) {
         answer_metrics(admin, x);
     } else if (!span_is(path, "/healthz")) {
-        response_text(x, 404, "try /healthz or /metrics\n");
+        response_text(x, 404, "try /healthz or /metrics");
     } else if (admin->draining) {
-        response_text(x, 503, "shutting down\n");
+        response_text(x, 503, "shutting down");
     } else {
-        response_text(x, 200, "ok\n");
+        response_text(x, 200, "ok");
     }
 }
 
