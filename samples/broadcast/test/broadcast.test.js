@@ -20,7 +20,7 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  if (server) await server.stop();
+  await server?.kill();
 });
 
 test("it is under ten lines of Lua", () => {
@@ -87,5 +87,5 @@ test("the page comes back after a restart, and looks right", async () => {
   await page.setViewportSize(support.DESKTOP);
   assert.ok((await support.photograph(page, "broadcast-desktop")) <= 0);
   await page.context().close();
-  await own.stop();
+  await own.kill();
 });

@@ -22,7 +22,7 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  if (server) await server.stop();
+  await server?.kill();
 });
 
 beforeEach(() => (room = `test-${++rooms}`));
@@ -248,7 +248,7 @@ describe("losing the connection", () => {
     assert.equal(await ana.locator(".pending").count(), 0);
     await ana.context().close();
     await ben.context().close();
-    await own.stop();
+    assert.equal(await own.kill("SIGTERM"), 0);
   });
 
   test("what was missed while the line was cut comes once, in order", async () => {
@@ -313,7 +313,7 @@ describe("editing the Lua file", () => {
       assert.equal(page.sockets, 0, "no new connection was made");
     }
     for (const page of pages) await page.context().close();
-    await own.stop();
+    await own.kill();
   });
 });
 

@@ -20,7 +20,7 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  if (server) await server.stop();
+  await server?.kill();
 });
 
 function notify(user, body, key = KEY) {
@@ -150,7 +150,7 @@ describe("who may do what", () => {
     });
     assert.equal(answer.status, 202);
     assert.match(own.output(), /NOTIFY_KEY is not set/);
-    await own.stop();
+    assert.equal(await own.kill(), 0);
   });
 });
 
@@ -199,7 +199,7 @@ describe("the page", () => {
     await own.start();
     await shows(page, "#status", "Live");
     await page.context().close();
-    await own.stop();
+    await own.kill();
   });
 
   test("looks right on a phone and a desktop, light and dark", async () => {

@@ -1,0 +1,476 @@
+// Rooms and namespaces: joining and leaving, replies, who hears what and who does not, history,
+// and requests that clients answer.
+"use strict";
+
+const assert = require("node:assert/strict");
+const { describe, it } = require("node:test");
+const { connect, post, serving, stream } = require("./support.js");
+
+const APP = `
+local mw = require "moonwire"
+local app = { rooms = { ["log:*"] = { history = { size = 3 } } }, events = {} }
+local events = app.events
+
+function app.on_auth(request) return { id = request.query.user or "anon", role = "guest" } end
+
+function app.on_join(client, room, options)
+  if room.name:find "^no:" then return nil, "forbidden", "not here" end
+  if room.name == "bug" then error "on_join is broken" end
+  if room.name == "false" then return false end
+  if room.name == "mute" then return end
+  if options.wait then mw.sleep(0.01) end
+  return { count = room:count(), greeting = options.greeting }
+end
+
+function app.on_leave(client, room, reason)
+  room:emit("left", client.user.id, reason)
+  if client.rooms[room.name] then error "it is still a member" end
+end
+
+-- acks
+function events.add(client, a, b) return a + b end
+function events.pair() return 1, { two = 2 } end
+function events.empty() return end
+function events.null() return nil end
+function events.array(client) return mw.array() end
+function events.refuse() return nil, "odd", { n = 1 } end
+function events.broken() error "an event is broken" end
+events["*"] = function(client, event, ...) return event, ... end
+
+-- speaking
+function events.say(client, room, ...) return mw.room(room):emit("said", ...) end
+function events.rooms(client, names, text) mw.rooms(names):emit("several", text) end
+function events.rooms_but(client, names, text) mw.rooms(names):except(client):emit("several", text) end
+function events.others(client, room) client:to(room):emit("others") end
+function events.but(client, room) mw.room(room):except(client):emit("but me") end
+function events.broadcast(client) client:broadcast("broadcast", client.user.id) end
+function events.everybody(client) mw.namespace():emit("everybody") end
+function events.user(client, id) mw.user(id):emit("to user") end
+function events.one(client, id)
+  local other = mw.client(id)
+  if not other then return nil, "not_found" end
+  return other:emit("to you", client.id)
+end
+function events.frame(client, room) mw.room(room):send("a frame"); mw.room(room):send("\\0\\1", "binary") end
+function events.loose(client, room) mw.room(room):volatile():emit("loose", 1) end
+function events.tenants(client, path) mw.namespace(path):emit("from outside"); return mw.namespace(path):count() end
+
+-- gathering
+function events.me(client)
+  local rooms = {}
+  for name, room in pairs(client.rooms) do rooms[#rooms + 1] = name == room.name and name or "wrong" end
+  table.sort(rooms)
+  return { id = client.id, rooms = mw.array(rooms), namespace = client.namespace, connected = client.connected }
+end
+function events.enter(client, name) return client:join(name) end
+function events.quit(client, name) return client:leave(name) end
+function events.room(client, name)
+  local room = mw.room(name)
+  local members, clients = room:members(), {}
+  table.sort(members, function(a, b) return a.id < b.id end)
+  for i, member in ipairs(room:clients()) do clients[i] = member.id end
+  return { count = room:count(), members = members, clients = #clients }
+end
+function events.history(client, name, options)
+  local list, complete = mw.room(name):history(options)
+  return { list = list, complete = complete }
+end
+
+-- asking
+function events.ask(client, seconds, question) return client:timeout(seconds):request("question", question) end
+function events.ask_room(client, room)
+  local answers, silent = mw.room(room):timeout(0.3):request("question", "all")
+  local said = {}
+  for i, answer in ipairs(answers) do said[i] = answer.error or answer[1] end
+  table.sort(said)
+  return { said = mw.array(said), silent = #silent }
+end
+
+local tenant = { namespace = "/tenant/:id/:part", events = {} }
+function tenant.on_join() return true end
+function tenant.events.params(client) return client.params end
+function tenant.events.say(client, text) mw.room("room"):emit("said", text) end
+
+return { app, tenant, { namespace = "/closed", events = { ping = function() return "pong" end } } }
+`;
+
+describe("joining", () => {
+  const server = serving(APP, { args: ["--max-rooms", "3"] });
+
+  it("is answered with what on_join returns", async () => {
+    const peer = await connect(server);
+    assert.deepEqual(await peer.join("a", { greeting: "hi" }), {
+      data: { count: 0, greeting: "hi" },
+    });
+    assert.deepEqual(await peer.join("a"), { data: { count: 1 } });
+    assert.deepEqual(await peer.join("mute"), {});
+    assert.deepEqual((await peer.call("me")).data.rooms, ["a", "mute"]);
+    await peer.close();
+  });
+
+  it("may be refused", async () => {
+    const peer = await connect(server);
+    assert.deepEqual(await peer.join("no:way"), {
+      error: { code: "forbidden", detail: "not here" },
+    });
+    assert.deepEqual(await peer.join("false"), { error: { code: "forbidden" } });
+    assert.deepEqual(await peer.join("bug"), { error: { code: "internal_error" } });
+    assert.deepEqual((await peer.call("me")).data.rooms, []);
+    await peer.close();
+    const closed = await connect(server, "/closed");
+    assert.deepEqual(await closed.join("a"), { error: { code: "forbidden" } });
+    await closed.close();
+  });
+
+  it("needs a name of at most 256 bytes, and has a bound", async () => {
+    const peer = await connect(server);
+    assert.deepEqual(await peer.join(""), { error: { code: "bad_message" } });
+    assert.deepEqual(await peer.join("x".repeat(257)), { error: { code: "bad_room" } });
+    assert.deepEqual(await peer.join("é".repeat(128)), { data: { count: 0 } });
+    await peer.join("b");
+    await peer.join("c\n\"'");
+    assert.deepEqual(await peer.join("d"), { error: { code: "too_many_rooms" } });
+    assert.deepEqual(await peer.call("enter", "d"), { error: { code: "too_many_rooms" } });
+    assert.deepEqual(await peer.join("b"), { data: { count: 1 } });
+    await peer.close();
+  });
+
+  it("and leaving from Lua ask nobody", async () => {
+    const peer = await connect(server, "/?user=ana");
+    assert.deepEqual(await peer.call("enter", "no:way"), { data: true });
+    assert.deepEqual((await peer.call("me")).data.rooms, ["no:way"]);
+    assert.deepEqual(await peer.call("quit", "no:way"), { data: true });
+    assert.deepEqual(await peer.call("quit", "no:way"), { data: false });
+    await peer.close();
+  });
+
+  it("ends in leaving, which is told to the others", async () => {
+    const ana = await connect(server, "/?user=ana");
+    const ben = await connect(server, "/?user=ben");
+    await ana.join("a");
+    await ben.join("a");
+    assert.deepEqual(await ben.leave("a"), {});
+    assert.deepEqual(await ana.next(), { event: "left", args: ["ben", "left"], room: "a" });
+    assert.deepEqual(await ben.leave("a"), { error: { code: "not_in_room" } });
+    await ben.join("a");
+    await ben.close();
+    assert.deepEqual(await ana.next(), {
+      event: "left",
+      args: ["ben", "client closed"],
+      room: "a",
+    });
+    assert.deepEqual((await ana.call("room", "a")).data.count, 1);
+    await ana.close();
+  });
+});
+
+describe("a reply", () => {
+  const server = serving(APP);
+
+  it("is what the handler returns", async () => {
+    const peer = await connect(server);
+    assert.deepEqual(await peer.call("add", 1, 2), { data: 3 });
+    assert.deepEqual(await peer.call("pair"), { args: [1, { two: 2 }] });
+    assert.deepEqual(await peer.call("empty"), {});
+    assert.deepEqual(await peer.call("null"), { data: null });
+    assert.deepEqual(await peer.call("array"), { data: [] });
+    assert.deepEqual(await peer.call("refuse"), { error: { code: "odd", detail: { n: 1 } } });
+    assert.deepEqual(await peer.call("broken"), { error: { code: "internal_error" } });
+    assert.deepEqual(await peer.call("what is this", 1, null), { args: ["what is this", 1, null] });
+    await peer.close();
+  });
+
+  it("has the id as it was sent, and is not there without one", async () => {
+    const peer = await connect(server);
+    peer.send('{"event":"add","args":[1,1]}');
+    peer.send('{"event":"add","args":[1,1],"id":"a\\u0022b"}');
+    assert.deepEqual(await peer.next(), { id: 'a"b', data: 2 });
+    peer.send('{"event":"add","args":[1,1],"id":12345678901234567890}');
+    assert.equal((await peer.next()).data, 2);
+    await peer.close();
+    const closed = await connect(server, "/closed");
+    assert.deepEqual(await closed.call("unheard of"), { error: { code: "not_found" } });
+    await closed.close();
+  });
+
+  it("to what is no event says so", async () => {
+    const peer = await connect(server);
+    const bad = [
+      "",
+      "hello",
+      "[]",
+      "1",
+      "{}",
+      '{"event":1}',
+      '{"event":"add"',
+      '{"event":"add","data":01}',
+      '{"event":"add","args":{}}',
+      '{"join":7}',
+      '{"event":"add","data":1}x',
+    ];
+    for (const text of bad) {
+      peer.send(text);
+      assert.equal((await peer.next()).error?.code, "bad_message", text);
+    }
+    peer.send(Buffer.from("binary data goes to on_message, which is not there"));
+    assert.deepEqual(await peer.call("add", 1, 2), { data: 3 });
+    await peer.close();
+  });
+
+  it("keeps every value of JSON", async () => {
+    const peer = await connect(server);
+    const values = [
+      null,
+      true,
+      0,
+      -1,
+      1.5,
+      1e21,
+      9007199254740993n,
+      "",
+      "\u0000",
+      "\ud83d\ude00",
+      [],
+      {},
+      [[], {}, null],
+      { a: { b: [1, "2"] } },
+    ];
+    for (const value of values) {
+      const text = typeof value === "bigint" ? String(value) : JSON.stringify(value);
+      peer.send(`{"event":"echo","data":${text},"id":"x"}`);
+      assert.deepEqual((await peer.next()).args, ["echo", JSON.parse(text)]);
+    }
+    peer.send('{"event":"echo","data":"\\ud800","id":"x"}');
+    assert.deepEqual((await peer.next()).args, ["echo", "\ud800"]);
+    await peer.close();
+  });
+});
+
+describe("speaking", () => {
+  const server = serving(APP);
+
+  // ana and ben in room a, ben and cleo in room b, cleo with a second connection on a stream.
+  async function people() {
+    const [ana, ben, cleo] = await Promise.all(
+      ["ana", "ben", "cleo"].map((name) => connect(server, `/?user=${name}`)),
+    );
+    await Promise.all([ana.join("a"), ben.join("a"), ben.join("b"), cleo.join("b")]);
+    const events = await stream(server, "/?user=cleo&room=b");
+    await events.next("joined");
+    const close = async () => {
+      events.destroy();
+      await Promise.all([ana, ben, cleo].map((peer) => peer.close()));
+    };
+    return { ana, ben, cleo, events, close };
+  }
+
+  // Afterwards everybody hears a mark, so that what was not to come has not come.
+  async function heard({ ana, ben, cleo, events }, speak) {
+    await speak();
+    await ana.call("everybody");
+    const collect = async (take) => {
+      const all = [];
+      for (;;) {
+        const { event } = await take();
+        if (event === "everybody") return all;
+        all.push(event);
+      }
+    };
+    const heardBy = await Promise.all(
+      [ana, ben, cleo, events].map((each) => collect(() => each.next())),
+    );
+    return heardBy.map((list) => list.join(" "));
+  }
+
+  const SPEECHES = {
+    "to a room": [(ana) => ana.call("say", "b", 1), ["", "said", "said", "said"]],
+    "to several rooms, each recipient once": [
+      (ana) => ana.call("rooms", ["a", "b", "a"], "x"),
+      ["several", "several", "several", "several"],
+    ],
+    "to several rooms but oneself": [
+      (ana) => ana.call("rooms_but", ["a", "b"], "x"),
+      ["", "several", "several", "several"],
+    ],
+    "to the others of a room": [(ana) => ana.call("others", "a"), ["", "others", "", ""]],
+    "to a room but oneself": [(ana) => ana.call("but", "a"), ["", "but me", "", ""]],
+    "to all but oneself": [
+      (ana) => ana.call("broadcast"),
+      ["", "broadcast", "broadcast", "broadcast"],
+    ],
+    "to a user on all connections": [
+      (ana) => ana.call("user", "cleo"),
+      ["", "", "to user", "to user"],
+    ],
+    "to a room where nobody is": [(ana) => ana.call("say", "empty", 1), ["", "", "", ""]],
+    "where a lost word is no harm": [
+      (ana) => ana.call("loose", "b"),
+      ["", "loose", "loose", "loose"],
+    ],
+  };
+  for (const [name, [speak, expected]] of Object.entries(SPEECHES)) {
+    it(name, async () => {
+      const all = await people();
+      assert.deepEqual(await heard(all, () => speak(all.ana)), expected);
+      await all.close();
+    });
+  }
+
+  it("names the first named room that the recipient is in", async () => {
+    const { ana, ben, cleo, close } = await people();
+    await ana.call("rooms", ["b", "a"], "x");
+    assert.deepEqual(await ana.next(), { event: "several", data: "x", room: "a" });
+    assert.deepEqual(await ben.next(), { event: "several", data: "x", room: "b" });
+    assert.deepEqual(await cleo.next(), { event: "several", data: "x", room: "b" });
+    await close();
+  });
+
+  it("in frames", async () => {
+    const { ben, cleo, events, close } = await people();
+    await ben.call("frame", "b");
+    assert.equal(await cleo.next(), "a frame");
+    assert.deepEqual(await cleo.next(), Buffer.from([0, 1]));
+    assert.deepEqual(await events.find(({ data }) => data === "a frame"), { data: "a frame" });
+    assert.deepEqual(await events.next(), { event: "binary", data: "AAE=" });
+    await close();
+  });
+
+  it("to one client, by its id", async () => {
+    const { ana, ben, close } = await people();
+    const { id } = (await ben.call("me")).data;
+    const mine = (await ana.call("me")).data.id;
+    assert.deepEqual(await ana.call("one", id), { data: true });
+    assert.deepEqual(await ben.next(), { event: "to you", data: mine });
+    assert.deepEqual(await ana.call("one", "nobody"), { error: { code: "not_found" } });
+    await ben.close();
+    assert.deepEqual(await ana.call("one", id), { error: { code: "not_found" } });
+    await close();
+  });
+
+  it("knows who is there: each user once, each connection counted", async () => {
+    const { ana, cleo, close } = await people();
+    const { data } = await ana.call("room", "b");
+    assert.equal(data.count, 3);
+    assert.equal(data.clients, 3);
+    assert.deepEqual(data.members, [
+      { id: "ben", role: "guest" },
+      { id: "cleo", role: "guest" },
+    ]);
+    await cleo.close();
+    assert.equal((await ana.call("room", "b")).data.count, 2);
+    assert.deepEqual((await ana.call("room", "nowhere")).data, {
+      count: 0,
+      members: [],
+      clients: 0,
+    });
+    await close();
+  });
+});
+
+describe("history", () => {
+  const server = serving(APP);
+
+  it("keeps the newest messages with their offsets", async () => {
+    const peer = await connect(server);
+    await peer.join("log:1");
+    const offsets = [];
+    for (let n = 1; n <= 5; n++) {
+      offsets.push((await peer.call("say", "log:1", n)).data);
+      assert.deepEqual(await peer.next(), {
+        event: "said",
+        data: n,
+        room: "log:1",
+        offset: offsets[n - 1],
+      });
+    }
+    const read = async (options) => {
+      const { list, complete } = (await peer.call("history", "log:1", options)).data;
+      return [list.map(({ data }) => data), complete];
+    };
+    assert.deepEqual(await read({}), [[3, 4, 5], true]);
+    assert.deepEqual(await read({ limit: 2 }), [[4, 5], true]);
+    assert.deepEqual(await read({ after: offsets[3] }), [[5], true]);
+    assert.deepEqual(await read({ after: offsets[2], limit: 1 }), [[4], true]);
+    assert.deepEqual(await read({ before: offsets[4] }), [[3, 4], true]);
+    assert.deepEqual(await read({ after: offsets[4] }), [[], true]);
+    assert.deepEqual(await read({ after: offsets[0] }), [[3, 4, 5], false]);
+    assert.deepEqual(await read({ after: "other:1" }), [[3, 4, 5], false]);
+    assert.equal(new Set(offsets).size, 5);
+    await peer.close();
+  });
+
+  it("stays when the last member has gone, and is kept without members", async () => {
+    await post(server, "/", { event: "say", args: ["log:2", "a", "b"] });
+    await post(server, "/", { event: "frame", data: "log:2" });
+    const peer = await connect(server);
+    const { list } = (await peer.call("history", "log:2")).data;
+    assert.deepEqual(
+      list.map(({ offset, ...message }) => message),
+      [
+        { event: "said", args: ["a", "b"] },
+        { kind: "text", data: "a frame" },
+        { kind: "binary", data: "\u0000\u0001" },
+      ],
+    );
+    assert.deepEqual((await peer.call("history", "no log")).data, { list: [], complete: true });
+    await peer.close();
+  });
+});
+
+describe("namespaces", () => {
+  const server = serving(APP);
+
+  it("with parameters are worlds of their own", async () => {
+    const [one, same, two] = await Promise.all(
+      ["/tenant/1/x", "/tenant/1/x", "/tenant/2/x"].map((target) => connect(server, target)),
+    );
+    await Promise.all([one, same, two].map((peer) => peer.join("room")));
+    assert.deepEqual((await one.call("params")).data, { id: "1", part: "x" });
+    await one.call("say", "hello");
+    assert.deepEqual(await same.next(), { event: "said", data: "hello", room: "room" });
+    const outside = await connect(server);
+    assert.deepEqual(await outside.call("tenants", "/tenant/2/x"), { data: 1 });
+    assert.deepEqual(await two.next(), { event: "from outside" });
+    await Promise.all([one, same, two, outside].map((peer) => peer.close()));
+  });
+});
+
+describe("a request to a client", () => {
+  const server = serving(APP);
+
+  it("is answered by it", async () => {
+    const peer = await connect(server);
+    const asked = peer.call("ask", 5, "why?");
+    const { event, data, id } = await peer.next();
+    assert.deepEqual([event, data], ["question", "why?"]);
+    peer.send({ id, data: { because: "so" } });
+    assert.deepEqual(await asked, { data: { because: "so" } });
+    await peer.close();
+  });
+
+  it("may be answered with an error, or not at all", async () => {
+    const peer = await connect(server);
+    const refused = peer.call("ask", 5, "why?");
+    peer.send({ id: (await peer.next()).id, error: { code: "busy" } });
+    assert.deepEqual(await refused, { error: { code: "busy" } });
+    assert.deepEqual(await peer.call("ask", 0.02, "why?"), { error: { code: "timeout" } });
+    peer.send({ id: (await peer.next()).id, data: "too late" });
+    assert.deepEqual(await peer.call("add", 1, 2), { data: 3 });
+    await peer.close();
+  });
+
+  it("of a whole room gathers the answers", async () => {
+    const peers = await Promise.all(
+      ["ana", "ben", "cleo"].map((name) => connect(server, `/?user=${name}`)),
+    );
+    for (const peer of peers) await peer.join("q");
+    const asker = await connect(server);
+    const asked = asker.call("ask_room", "q");
+    const [ana, ben, cleo] = await Promise.all(peers.map((peer) => peer.next()));
+    peers[0].send({ id: ana.id, data: "yes" });
+    peers[1].send({ id: ben.id, error: { code: "no" } });
+    assert.equal(cleo.event, "question");
+    assert.deepEqual(await asked, { data: { said: ["no", "yes"], silent: 1 } });
+    await Promise.all([...peers, asker].map((peer) => peer.close()));
+  });
+});
