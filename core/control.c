@@ -10,38 +10,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define MAX_COMMAND 64
+#define PATH_ROOM sizeof(((struct sockaddr_un *)0)->sun_path)
+#define NAME_ROOM sizeof("/moonwire-0123456789ab.sock")
+#define PATIENCE 30 /* seconds that the asking side waits for a server that does not answer */
 
 struct control {
     uv_pipe_t pipe;
     char *path;
     control_command run;
     void *data;
+    LIST_HEAD(, session) sessions; /* not closing */
 };
 
 struct session {
     uv_pipe_t pipe;
     uv_write_t write;
+    LIST_ENTRY(session) link;
     struct control *control;
     char command[MAX_COMMAND];
     size_t len;
     struct writer reply;
 };
 
-/* $XDG_RUNTIME_DIR, or a folder in /tmp that is ours alone. */
-static bool runtime_folder(char *out, size_t size) {
+/* $XDG_RUNTIME_DIR, or a folder in /tmp that is ours alone. Nobody else may put anything in either,
+ * and the socket's whole name must fit where the kernel keeps it. */
+static bool runtime_folder(char out[PATH_ROOM]) {
     const char *given = getenv("XDG_RUNTIME_DIR");
     struct stat st;
-    if (given && stat(given, &st) == 0 && st.st_uid == geteuid()) {
-        snprintf(out, size, "%s", given);
+    if (given && strlen(given) + NAME_ROOM <= PATH_ROOM && stat(given, &st) == 0 &&
+        st.st_uid == geteuid() && (st.st_mode & 022) == 0) {
+        strcpy(out, given);
         return true;
     }
-    snprintf(out, size, "/tmp/moonwire-%u", (unsigned)geteuid());
+    snprintf(out, PATH_ROOM, "/tmp/moonwire-%u", (unsigned)geteuid());
     if (mkdir(out, 0700) != 0 && errno != EEXIST) {
         return false;
     }
@@ -50,19 +58,19 @@ static bool runtime_folder(char *out, size_t size) {
 }
 
 char *control_path(const char *configured, const char *app) {
-    char folder[64];
+    char folder[PATH_ROOM];
     if (configured) {
         return memory_strdup(configured);
     }
     char *real = realpath(app, NULL);
-    if (!real || !runtime_folder(folder, sizeof folder)) {
+    if (!real || !runtime_folder(folder)) {
         free(real);
         return NULL;
     }
     unsigned char digest[SHA256_DIGEST_LENGTH];
     SHA256((const unsigned char *)real, strlen(real), digest);
     free(real);
-    char path[128];
+    char path[PATH_ROOM + NAME_ROOM];
     snprintf(path, sizeof path, "%s/moonwire-%02x%02x%02x%02x%02x%02x.sock", folder, digest[0],
              digest[1], digest[2], digest[3], digest[4], digest[5]);
     return memory_strdup(path);
@@ -76,6 +84,7 @@ static void on_session_closed(uv_handle_t *handle) {
 
 static void close_session(struct session *session) {
     if (!uv_is_closing((uv_handle_t *)&session->pipe)) {
+        LIST_REMOVE(session, link);
         uv_close((uv_handle_t *)&session->pipe, on_session_closed);
     }
 }
@@ -131,6 +140,7 @@ static void on_connection(uv_stream_t *server, int status) {
     struct session *session = memory_zalloc(sizeof *session);
     session->control = server->data;
     session->pipe.data = session;
+    LIST_INSERT_HEAD(&session->control->sessions, session, link);
     uv_pipe_init(server->loop, &session->pipe, 0);
     if (uv_accept(server, (uv_stream_t *)&session->pipe) != 0 ||
         uv_read_start((uv_stream_t *)&session->pipe, on_alloc, on_read) != 0) {
@@ -162,6 +172,24 @@ static int connect_to(const char *path) {
     return fd;
 }
 
+/* A server that did not end well left its socket. Connecting to a file of another kind is refused
+ * too, and that one is not ours to remove. */
+static void remove_stale(const char *path) {
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        unlink(path);
+    }
+}
+
+/* For this user alone, whatever the umask, and before anybody can connect. */
+static int listen_at(struct control *control) {
+    int error = uv_pipe_bind(&control->pipe, control->path);
+    if (!error && chmod(control->path, 0600) != 0) {
+        error = uv_translate_sys_error(errno);
+    }
+    return error ? error : uv_listen((uv_stream_t *)&control->pipe, 8, on_connection);
+}
+
 int control_start(struct control **out, uv_loop_t *loop, const char *path, control_command run,
                   void *data) {
     int other = connect_to(path);
@@ -169,19 +197,20 @@ int control_start(struct control **out, uv_loop_t *loop, const char *path, contr
         close(other);
         return UV_EADDRINUSE;
     }
+    if (other == UV_ENAMETOOLONG) {
+        return other; /* libuv would cut it short. */
+    }
     if (other == UV_ECONNREFUSED) {
-        unlink(path); /* a server that did not end well left it */
+        remove_stale(path);
     }
     struct control *control = memory_zalloc(sizeof *control);
     control->path = memory_strdup(path);
     control->run = run;
     control->data = data;
     control->pipe.data = control;
+    LIST_INIT(&control->sessions);
     uv_pipe_init(loop, &control->pipe, 0);
-    int error = uv_pipe_bind(&control->pipe, path);
-    if (!error) {
-        error = uv_listen((uv_stream_t *)&control->pipe, 8, on_connection);
-    }
+    int error = listen_at(control);
     if (error) {
         uv_close((uv_handle_t *)&control->pipe, on_control_closed);
         return error;
@@ -190,9 +219,28 @@ int control_start(struct control **out, uv_loop_t *loop, const char *path, contr
     return 0;
 }
 
+/* Whoever is connected is cut off, so that a client that says nothing does not keep the loop
+ * alive. */
 void control_stop(struct control *control) {
-    uv_close((uv_handle_t *)&control->pipe,
-             on_control_closed); /* libuv removes the socket's file */
+    struct session *session;
+    while ((session = LIST_FIRST(&control->sessions))) {
+        close_session(session);
+    }
+    /* libuv removes the socket's file. */
+    uv_close((uv_handle_t *)&control->pipe, on_control_closed);
+}
+
+/* The sign of the reply, whose text goes to out; 0: it did not come. */
+static char read_reply(int fd, struct writer *out) {
+    char sign = 0;
+    char bytes[1024];
+    ssize_t got;
+    if (read(fd, &sign, 1) == 1) {
+        while ((got = read(fd, bytes, sizeof bytes)) > 0) {
+            writer_put(out, bytes, (size_t)got);
+        }
+    }
+    return sign;
 }
 
 int control_ask(const char *path, const char *command, struct writer *out) {
@@ -200,18 +248,12 @@ int control_ask(const char *path, const char *command, struct writer *out) {
     if (fd < 0) {
         return fd;
     }
+    const struct timeval patience = {.tv_sec = PATIENCE};
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     char line[MAX_COMMAND];
     int len = snprintf(line, sizeof line, "%s\n", command);
-    char sign = 0;
-    if (send(fd, line, (size_t)len, MSG_NOSIGNAL) == len) {
-        char bytes[1024];
-        ssize_t got;
-        if (read(fd, &sign, 1) == 1) {
-            while ((got = read(fd, bytes, sizeof bytes)) > 0) {
-                writer_put(out, bytes, (size_t)got);
-            }
-        }
-    }
+    char sign = send(fd, line, (size_t)len, MSG_NOSIGNAL) == len ? read_reply(fd, out) : 0;
+    bool late = !sign && (errno == EAGAIN || errno == EWOULDBLOCK);
     close(fd);
-    return sign == '+' ? 0 : sign == '-' ? UV_EINVAL : UV_ECONNRESET;
+    return sign == '+' ? 0 : sign == '-' ? UV_EINVAL : late ? UV_ETIMEDOUT : UV_ECONNRESET;
 }

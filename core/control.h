@@ -20,7 +20,8 @@ typedef int (*control_command)(void *data, struct span command, struct writer *r
 /* Takes over a socket that a dead server left; UV_EADDRINUSE while a server answers on it. */
 int control_start(struct control **out, uv_loop_t *loop, const char *path, control_command run,
                   void *data);
-void control_stop(struct control *control); /* Removes the socket; frees itself as the loop runs. */
+/* Cuts off who is connected, removes the socket, and frees itself as the loop runs. */
+void control_stop(struct control *control);
 
 /* The asking side, blocking. Appends the reply to out: 0, UV_EINVAL when the server said that it
  * failed, or UV_E* when there is no server. */
