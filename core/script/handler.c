@@ -306,7 +306,7 @@ static int compile_protected(lua_State *L) {
     struct compile *job = lua_touserdata(L, 1);
     lua_pushcfunction(L, compile_tables);
     lua_insert(L, 1);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+    if (task_pcall(script_of(L), L, 1, 0) != LUA_OK) {
         size_t len;
         const char *text = luaL_tolstring(L, -1, &len);
         writer_put(job->error, text, len);

@@ -116,6 +116,9 @@ static int core_spawn(lua_State *L) {
     const struct task *task = task_current(s);
     int count = lua_gettop(L);
     luaL_checktype(L, 1, LUA_TFUNCTION);
+    if (task == NULL) {
+        return luaL_error(L, "mw.spawn: nothing begins while a handler table is read");
+    }
     lua_createtable(L, count, 0);
     lua_insert(L, 1);
     for (int i = count; i >= 1; i--) {

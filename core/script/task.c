@@ -145,19 +145,38 @@ static void report_failure(struct script *s, struct task *task, int status) {
     writer_deinit(&lines);
 }
 
-int task_reset(struct script *s, lua_State *co) {
-    struct task_frame frame;
+/* Around user code that is no handler's own call. */
+static bool enter_fixed(struct script *s, struct task_frame *frame, lua_State *L) {
     bool outermost = s->tasks->frame == NULL;
     if (outermost) {
-        budget_enter(s->budget, co, true);
+        budget_enter(s->budget, L, !s->unlimited);
     }
-    task_enter_frame(s, &frame, co, true);
-    int status = lua_resetthread(co);
-    task_leave_frame(s, &frame);
+    task_enter_frame(s, frame, L, true);
+    return outermost;
+}
+
+static void leave_fixed(struct script *s, struct task_frame *frame, bool outermost) {
+    lua_State *L = frame->L;
+    task_leave_frame(s, frame);
     if (outermost) {
         budget_leave(s->budget);
     }
-    lua_sethook(co, NULL, 0, 0);
+    lua_sethook(L, NULL, 0, 0);
+}
+
+int task_reset(struct script *s, lua_State *co) {
+    struct task_frame frame;
+    bool outermost = enter_fixed(s, &frame, co);
+    int status = lua_resetthread(co);
+    leave_fixed(s, &frame, outermost);
+    return status;
+}
+
+int task_pcall(struct script *s, lua_State *L, int nargs, int nresults) {
+    struct task_frame frame;
+    bool outermost = enter_fixed(s, &frame, L);
+    int status = lua_pcall(L, nargs, nresults, 0);
+    leave_fixed(s, &frame, outermost);
     return status;
 }
 
@@ -188,7 +207,7 @@ void task_check_wait(lua_State *L, const char *what) {
             luaL_error(L,
                        "%s cannot wait inside %s, which calls Lua from C (as table.sort, "
                        "string.gsub, require and metamethods do)",
-                       what, frame->fixed ? "'__close'" : name_boundary(L, frame->L, &ar));
+                       what, frame->fixed ? "a metamethod" : name_boundary(L, frame->L, &ar));
         }
     }
 }
@@ -257,8 +276,10 @@ static void finish(struct script *s, struct task *task, int status) {
     histogram_add(&metrics->handler_time, (double)task->spent / 1e9);
     if (status != LUA_OK) {
         metrics->handler_errors[task->kind->hook]++;
+        s->tasks->current = task; /* __tostring and __close are still its code */
         report_failure(s, task, status);
         task_reset(s, task->L);
+        s->tasks->current = NULL;
     }
     lua_settop(task->L, 0);
     end_task(s, task, status == LUA_OK ? TASK_RETURNED : TASK_FAILED);
@@ -348,7 +369,11 @@ void task_run(struct script *s, const struct task_kind *kind, void *data, struct
     if (scope != NULL) {
         scope->refs++;
     }
-    TAILQ_INSERT_TAIL(&s->tasks->ready, task, link);
+    if (s->loading != NULL) {
+        TAILQ_INSERT_HEAD(&s->tasks->ready, task, link);
+    } else {
+        TAILQ_INSERT_TAIL(&s->tasks->ready, task, link);
+    }
     run_ready(s);
 }
 

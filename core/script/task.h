@@ -60,6 +60,7 @@ struct task {
 
 /* Calls kind->begin's function. It runs at once, up to its first wait, and may have ended when this
  * returns; or, if Lua is running already or a `done` asks for it, right after that has returned.
+ * What loads a file (s->loading) goes before all that is ready.
  * The version is the one whose code it is (a reference is taken); scope may be NULL (likewise). */
 void task_run(struct script *s, const struct task_kind *kind, void *data, struct version *version,
               struct task_scope *scope);
@@ -96,7 +97,8 @@ int task_park(lua_State *L, struct wait *wait, lua_KContext ctx, lua_KFunction r
  * Harmless when nobody waits. */
 void task_wake(struct wait *wait);
 
-/* --- for coroutine.c, budget.c, version.c ----------------------------------------------------- */
+/* --- for coroutine.c, budget.c, traceback.c, version.c, handler.c ------------------------------
+ */
 
 /* One lua_State that runs now: tasks and the coroutines within them, innermost first. Lives on C's
  * stack while lua_resume or lua_pcall does. */
@@ -104,7 +106,7 @@ struct task_frame {
     struct task_frame *up;
     lua_State *L;
     lua_State *before; /* what the budget had as the running one */
-    bool fixed;        /* cannot yield, whatever Lua says: its __close metamethods run */
+    bool fixed;        /* cannot yield, whatever Lua says: metamethods that C has called run */
 };
 void task_enter_frame(struct script *s, struct task_frame *frame, lua_State *L, bool fixed);
 void task_leave_frame(struct script *s, struct task_frame *frame);
@@ -114,9 +116,12 @@ bool task_may_yield(lua_State *L);
  * on. coroutine.c passes the mark on from one coroutine to that which resumed it, and back. */
 void task_push_mark(lua_State *L);
 bool task_has_mark(lua_State *co);
-/* Runs lua_resetthread with a budget of its own: __close metamethods are user code. Its result; the
- * message, if it is an error, is on co's stack. */
+/* User code that is not part of a call, with a budget of its own and unable to wait.
+ * lua_resetthread, which runs __close metamethods: its result; the message, if it is an error, is
+ * on co's stack. */
 int task_reset(struct script *s, lua_State *co);
+/* lua_pcall without a message handler, of what may ask metamethods of the user's values. */
+int task_pcall(struct script *s, lua_State *L, int nargs, int nresults);
 
 /* --- for state.c and script.c ----------------------------------------------------------------- */
 

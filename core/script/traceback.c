@@ -5,6 +5,7 @@
 
 #include "script/alloc.h"
 #include "script/json_bridge.h"
+#include "script/task.h"
 
 #include <string.h>
 
@@ -41,7 +42,7 @@ void traceback_message(struct script *s, lua_State *L, struct writer *out) {
             lua_rotate(L, -2, 1);
             main_top--;
         }
-        if (lua_pcall(s->L, 1, 1, 0) == LUA_OK && lua_type(s->L, -1) == LUA_TSTRING) {
+        if (task_pcall(s, s->L, 1, 1) == LUA_OK && lua_type(s->L, -1) == LUA_TSTRING) {
             text = lua_tolstring(s->L, -1, &len);
             writer_put(out, text, len);
         } else {

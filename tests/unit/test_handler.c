@@ -112,6 +112,36 @@ static void problems_name_the_file(void **state) {
     script_fixture_close(&f);
 }
 
+static void assert_refused(struct script_fixture *f, const char *source, const char *problem) {
+    struct version *version;
+    struct writer error = {NULL};
+    assert_null(compile(f, &version, &error, source));
+    writer_putc(&error, '\0');
+    assert_non_null(strstr(writer_span(&error).at, problem));
+    writer_deinit(&error);
+    version_unref(version);
+}
+
+/* The tables' metamethods run while no handler does: with a budget, and without a task. */
+static void metamethods_of_tables_are_kept_in_check(void **state) {
+    (void)state;
+    struct script_fixture f;
+    script_fixture_open(&f, 30, 0);
+    assert_refused(&f,
+                   "local spawn = require 'moonwire'.spawn\n"
+                   "return setmetatable({}, {__index = function() spawn(print) end})",
+                   "mw.spawn: nothing begins while a handler table is read");
+    assert_refused(&f,
+                   "local sleep = require 'moonwire'.sleep\n"
+                   "return setmetatable({}, {__index = function() sleep(1) end})",
+                   "mw.sleep cannot wait inside a metamethod");
+    assert_refused(&f,
+                   "return setmetatable({}, {__index = function()\n"
+                   "  while true do pcall(function() while true do end end) end end})",
+                   "the handler ran longer than 0.03 s");
+    script_fixture_close(&f);
+}
+
 static void patterns_match_whole_paths(void **state) {
     (void)state;
     struct pattern p, root;
@@ -140,6 +170,7 @@ int main(void) {
         cmocka_unit_test(tables_become_settings),
         cmocka_unit_test(the_plain_namespace_wins_over_the_pattern),
         cmocka_unit_test(problems_name_the_file),
+        cmocka_unit_test(metamethods_of_tables_are_kept_in_check),
         cmocka_unit_test(patterns_match_whole_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,30 @@ static void shows_errors_that_are_no_text(void **state) {
         "an error value that cannot be shown");
 }
 
+/* The metamethods of an error run when its handler has failed: with a budget, and a place to spawn
+ * from, but where nothing can wait. */
+static void metamethods_of_errors_are_kept_in_check(void **state) {
+    (void)state;
+    struct piece piece;
+    script_fixture_close(&f);
+    script_fixture_open(&f, 30, 0);
+    run_to_end(&f, &piece,
+               "error(setmetatable({}, {__tostring = function() while true do end end}))");
+    assert_string_equal(piece.message, "an error value that cannot be shown");
+    run_to_end(&f, &piece,
+               "error(setmetatable({}, {__tostring = function()\n"
+               "  local ok, e = pcall(require 'moonwire'.sleep, 1) return e end}))");
+    assert_non_null(strstr(piece.message, "mw.sleep cannot wait inside a metamethod"));
+    run_to_end(&f, &piece,
+               "local spawn = require 'moonwire'.spawn\n"
+               "ran = 0\n"
+               "local function more() spawn(function() ran = ran + 1 end) return 'spawned' end\n"
+               "local x <close> = setmetatable({}, {__close = more})\n"
+               "error(setmetatable({}, {__tostring = more}))");
+    assert_string_equal(piece.message, "spawned");
+    assert_string_equal(run_to_end(&f, &piece, "return ran"), "2");
+}
+
 static int is_in_order(const char *log, const char *a, const char *b) {
     const char *first = strstr(log, a);
     return first != NULL && strstr(first, b) != NULL;
@@ -217,7 +241,7 @@ static void closes_what_an_error_leaves_open(void **state) {
                                       "function() sleep(1) end}) coroutine.yield() end)\n"
                                       "coroutine.resume(co)\n"
                                       "return select(2, coroutine.close(co))"),
-                           "mw.sleep cannot wait inside '__close'"));
+                           "mw.sleep cannot wait inside a metamethod"));
 }
 
 /* What becomes ready while Lua runs waits until that has returned. */
@@ -280,6 +304,7 @@ int main(void) {
         TEST(returns_its_results),
         TEST(tells_the_lines_of_an_error),
         TEST(shows_errors_that_are_no_text),
+        TEST(metamethods_of_errors_are_kept_in_check),
         TEST(logs_an_error_once),
         TEST(uses_a_coroutine_again),
         TEST(costs_no_memory_of_its_own),
