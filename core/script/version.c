@@ -95,28 +95,33 @@ static void tell_failure(void *data, struct span message, struct span lines) {
     }
 }
 
-static const struct task_kind load_file = {
-    .hook = HOOK_LOAD, .begin = begin_loading, .end = end_loading, .failed = tell_failure};
-
 static int put_in_force(lua_State *L) {
     environment_restore(L, lua_touserdata(L, 1));
     return 0;
 }
 
+/* At once, for other tasks may be ready and run before task_run has returned. */
+static void done_loading(void *data, enum task_end how) {
+    struct script *s = ((struct loading *)data)->s;
+    (void)how;
+    s->loading = NULL;
+    if (s->version != NULL) {
+        (void)task_protect(s, put_in_force, &s->version->env);
+    }
+}
+
+static const struct task_kind load_file = {.hook = HOOK_LOAD,
+                                           .begin = begin_loading,
+                                           .end = end_loading,
+                                           .done = done_loading,
+                                           .failed = tell_failure};
+
 int version_load(struct script *s, struct version **out, struct writer *error) {
-    struct environment before = {LUA_NOREF, LUA_NOREF, LUA_NOREF};
     struct loading loading = {s, version_new(s), error, UV_EINVAL};
     *out = loading.v;
     version_add_file(loading.v, s->path);
-    if (s->version != NULL) {
-        before = s->version->env;
-    }
     s->loading = loading.v;
     task_run(s, &load_file, &loading, loading.v, NULL);
-    s->loading = NULL;
-    if (before.globals != LUA_NOREF) {
-        (void)task_protect(s, put_in_force, &before);
-    }
     return loading.result;
 }
 

@@ -137,6 +137,21 @@ static void nothing_waits_while_loading(void **state) {
     assert_int_equal(tasks_waiting(&f.script), 0);
 }
 
+/* However many tasks are ready, and none of them takes what it does for loading. */
+static void loading_goes_before_what_is_ready(void **state) {
+    (void)state;
+    struct piece piece;
+    run_piece(&f, &piece,
+              "local mw = require 'moonwire'\n"
+              "for i = 1, 3000 do mw.spawn(mw.sleep, 0) end\n");
+    fixture_write(&f, "app.lua", "");
+    assert_null(reload());
+    while (tasks_waiting(&f.script) > 0 || f.metrics.handler_calls[HOOK_SPAWN] < 3000) {
+        uv_run(&f.loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(f.metrics.handler_errors[HOOK_SPAWN], 0);
+}
+
 static void loading_has_a_budget(void **state) {
     (void)state;
     script_fixture_close(&f);
@@ -248,12 +263,19 @@ static void log_lines_carry_the_version(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_lua, close_lua)
     const struct CMUnitTest tests[] = {
-        TEST(runs_a_file_in_fresh_globals),     TEST(modules_are_fresh_and_remembered),
-        TEST(a_broken_file_changes_nothing),    TEST(says_what_does_not_parse),
-        TEST(a_failed_version_knows_its_files), TEST(a_missing_file_is_said),
-        TEST(nothing_waits_while_loading),      TEST(loading_has_a_budget),
-        TEST(spawns_begin_at_the_commit),       TEST(state_survives),
-        TEST(the_old_version_finishes),         TEST(fifty_reloads_leave_memory_where_it_was),
+        TEST(runs_a_file_in_fresh_globals),
+        TEST(modules_are_fresh_and_remembered),
+        TEST(a_broken_file_changes_nothing),
+        TEST(says_what_does_not_parse),
+        TEST(a_failed_version_knows_its_files),
+        TEST(a_missing_file_is_said),
+        TEST(nothing_waits_while_loading),
+        TEST(loading_goes_before_what_is_ready),
+        TEST(loading_has_a_budget),
+        TEST(spawns_begin_at_the_commit),
+        TEST(state_survives),
+        TEST(the_old_version_finishes),
+        TEST(fifty_reloads_leave_memory_where_it_was),
         TEST(log_lines_carry_the_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
