@@ -72,8 +72,9 @@ static int act_on(lua_State *L, lua_State *co, enum outcome outcome, int results
         if (wrapped) {
             return raise_again(L, co);
         }
+        lua_xmove(co, L, 1); /* before `false`, for co may be L itself */
         lua_pushboolean(L, 0);
-        lua_xmove(co, L, 1);
+        lua_insert(L, -2);
         return 2;
     default:
         return move_results(L, co, results, !wrapped);

@@ -226,6 +226,15 @@ static void a_handlers_coroutine_is_the_main_one(void **state) {
                         "falsetrue");
 }
 
+static void resuming_oneself_is_an_error(void **state) {
+    (void)state;
+    struct piece piece;
+    assert_string_equal(
+        run_to_end(&f, &piece,
+                   "local ok, e = coroutine.resume(coroutine.running()) return tostring(ok) .. e"),
+        "falsecannot resume non-suspended coroutine");
+}
+
 static void closes_what_an_error_leaves_open(void **state) {
     (void)state;
     struct piece piece;
@@ -313,6 +322,7 @@ int main(void) {
         TEST(a_waiting_coroutine_is_nobody_elses),
         TEST(says_where_it_cannot_wait),
         TEST(a_handlers_coroutine_is_the_main_one),
+        TEST(resuming_oneself_is_an_error),
         TEST(closes_what_an_error_leaves_open),
         TEST(spawned_runs_after_its_maker),
         TEST(does_not_starve_the_loop),
