@@ -79,6 +79,25 @@ int app_load(struct app_fixture *f, const char *source) {
     return result;
 }
 
+void app_serve(struct app_fixture *f, const char *source) {
+    if (app_load(f, source) != 0) {
+        fail_msg("%s", writer_span(&f->error).at);
+    }
+}
+
+int app_set_up(void **state) {
+    struct app_fixture *f = malloc(sizeof *f);
+    app_fixture_open(f);
+    *state = f;
+    return 0;
+}
+
+int app_tear_down(void **state) {
+    app_fixture_close(*state);
+    free(*state);
+    return 0;
+}
+
 void app_turn(struct app_fixture *f) {
     uv_run(&f->loop, UV_RUN_NOWAIT);
     io_end_turn(&f->io);

@@ -44,11 +44,18 @@ struct app_ack {
     char detail[256];
 };
 
+/* The beginning of a handler file. */
+#define HEAD "local mw = require 'moonwire'\nlocal app = { events = {}, timers = {}, rooms = {} }\n"
+
 void app_fixture_open(struct app_fixture *f);
 void app_fixture_close(struct app_fixture *f);
+/* cmocka's: *state is the fixture. */
+int app_set_up(void **state);
+int app_tear_down(void **state);
 void app_stop(struct app_fixture *f); /* script_stop, before the fixture is closed */
 /* Loads this source as the handler file and puts it in service; the result of script_prepare. */
 int app_load(struct app_fixture *f, const char *source);
+void app_serve(struct app_fixture *f, const char *source); /* likewise, and it must be well */
 void app_turn(struct app_fixture *f); /* one turn of the loop, without sleeping */
 const char *app_log(struct app_fixture *f);
 

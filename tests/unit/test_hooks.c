@@ -1,5 +1,4 @@
-/* The hooks that concern clients: order, answers, joining and leaving, the end of a client, and
- * what a reload does to all of it. */
+/* The hooks that concern clients: events, order, answers, and what a client knows. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,40 +11,20 @@
 
 #include "app_fixture.h"
 
-static int set_up(void **state) {
-    struct app_fixture *f = malloc(sizeof *f);
-    app_fixture_open(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    app_fixture_close(*state);
-    free(*state);
-    return 0;
-}
-
-static void load(struct app_fixture *f, const char *source) {
-    if (app_load(f, source) != 0) {
-        fail_msg("%s", writer_span(&f->error).at);
-    }
-}
-
-#define HEAD "local mw = require 'moonwire'\nlocal app = { events = {}, timers = {}, rooms = {} }\n"
-
 /* --- events and answers --- */
 
 static void events_reach_their_handlers_and_answer(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f, HEAD "function app.on_connect(client) client:emit('welcome', { id = client.id }) end\n"
-                 "function app.events.sum(client, a, b) return a + b, 'ok' end\n"
-                 "function app.events.empty() return end\n"
-                 "function app.events.null() return nil end\n"
-                 "function app.events.refuse() return nil, 'too_late', { by = 3 } end\n"
-                 "function app.events.bug() local x = nil; return x.y end\n"
-                 "function app.events.nan() return { a = { 0/0 } } end\n"
-                 "return app");
+    app_serve(f, HEAD
+              "function app.on_connect(client) client:emit('welcome', { id = client.id }) end\n"
+              "function app.events.sum(client, a, b) return a + b, 'ok' end\n"
+              "function app.events.empty() return end\n"
+              "function app.events.null() return nil end\n"
+              "function app.events.refuse() return nil, 'too_late', { by = 3 } end\n"
+              "function app.events.bug() local x = nil; return x.y end\n"
+              "function app.events.nan() return { a = { 0/0 } } end\n"
+              "return app");
     struct app_client *c = app_connect(f, "/");
     assert_non_null(strstr(app_sent(c), "\"event\":\"welcome\",\"data\":{\"id\":\""));
 
@@ -80,8 +59,8 @@ static void events_reach_their_handlers_and_answer(void **state) {
 static void unknown_events_go_to_the_star(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f, HEAD "app.events['*'] = function(client, event, a) return event .. a end\n"
-                 "return app");
+    app_serve(f, HEAD "app.events['*'] = function(client, event, a) return event .. a end\n"
+                      "return app");
     struct app_client *c = app_connect(f, "/");
     app_event(c, "x", "1", &ack);
     assert_string_equal(ack.args, "\"x1\"");
@@ -92,7 +71,8 @@ static void unknown_events_go_to_the_star(void **state) {
 
 static void raw_frames_reach_on_message(void **state) {
     struct app_fixture *f = *state;
-    load(f, "return { on_message = function(client, data, kind) client:send(kind .. data) end }");
+    app_serve(f,
+              "return { on_message = function(client, data, kind) client:send(kind .. data) end }");
     struct app_client *c = app_connect(f, "/");
     assert_false(ns_settings(c->client.ns)->events);
     assert_true(f->app->on_message(f->app, &c->client, SPAN("hello"), false));
@@ -117,7 +97,7 @@ static void raw_frames_reach_on_message(void **state) {
 static void two_handlers_of_one_client_never_interleave(void **state) {
     struct app_fixture *f = *state;
     struct app_ack wait, notes[3], other, log;
-    load(f, WAITING "return app");
+    app_serve(f, WAITING "return app");
     struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
     app_event(a, "wait", "1", &wait);
     uint64_t id = app_asked(a);
@@ -142,11 +122,11 @@ static void a_full_line_stops_reading_until_it_drains(void **state) {
     struct app_fixture *f = *state;
     struct app_ack wait, acks[64];
     /* The handler waits for another client, so that its own line has the plain bound. */
-    load(f, WAITING "function app.events.other(client, id)\n"
-                    "  return (mw.client(id):timeout(60):request('gate'))\n"
-                    "end\n"
-                    "function app.on_connect(client) client:emit('id', client.id) end\n"
-                    "return app");
+    app_serve(f, WAITING "function app.events.other(client, id)\n"
+                         "  return (mw.client(id):timeout(60):request('gate'))\n"
+                         "end\n"
+                         "function app.on_connect(client) client:emit('id', client.id) end\n"
+                         "return app");
     struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
     char id[64], *quote;
     strcpy(id, strstr(app_sent(b), "\"data\":") + 7);
@@ -169,7 +149,7 @@ static void a_full_line_stops_reading_until_it_drains(void **state) {
 static void waiting_for_ones_own_client_reads_on_to_the_hard_bound(void **state) {
     struct app_fixture *f = *state;
     struct app_ack wait, acks[64], log;
-    load(f, WAITING "return app");
+    app_serve(f, WAITING "return app");
     struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
     app_event(a, "wait", "1", &wait);
     for (int i = 0; i < 15; i++) {
@@ -188,16 +168,16 @@ static void waiting_for_ones_own_client_reads_on_to_the_hard_bound(void **state)
 static void requests_time_out_and_end_with_the_client(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f, HEAD "function app.events.ask(client)\n"
-                 "  local a, b = client:timeout(0.001):request('gate')\n"
-                 "  return a == nil, b\n"
-                 "end\n"
-                 "function app.events.room(client)\n"
-                 "  client:join('r')\n"
-                 "  local answers, silent = mw.room('r'):timeout(60):request('who')\n"
-                 "  return #answers, answers[1] and answers[1][1], #silent\n"
-                 "end\n"
-                 "return app");
+    app_serve(f, HEAD "function app.events.ask(client)\n"
+                      "  local a, b = client:timeout(0.001):request('gate')\n"
+                      "  return a == nil, b\n"
+                      "end\n"
+                      "function app.events.room(client)\n"
+                      "  client:join('r')\n"
+                      "  local answers, silent = mw.room('r'):timeout(60):request('who')\n"
+                      "  return #answers, answers[1] and answers[1][1], #silent\n"
+                      "end\n"
+                      "return app");
     struct app_client *c = app_connect(f, "/");
     app_event(c, "ask", "", &ack);
     while (ack.answers == 0) {
@@ -216,120 +196,11 @@ static void requests_time_out_and_end_with_the_client(void **state) {
     app_client_free(c);
 }
 
-/* --- joining, leaving, closing --- */
-
-#define ROOMS                                                                               \
-    HEAD "local log = mw.state('log', {})\n"                                                \
-         "local function note(...) log[#log + 1] = table.concat({ ... }, ' ') end\n"        \
-         "function app.events.log() local t = table.concat(log, ', '); return t end\n"      \
-         "function app.events.leave(client, room) return client:leave(room) end\n"          \
-         "function app.events.say(client, room, text)\n"                                    \
-         "  if not client.rooms[room] then return nil, 'not_in_room' end\n"                 \
-         "  return mw.room(room):emit('said', text)\n"                                      \
-         "end\n"                                                                            \
-         "function app.on_leave(client, room, reason)\n"                                    \
-         "  local names = {}\n"                                                             \
-         "  for name in pairs(client.rooms) do names[#names + 1] = name end\n"              \
-         "  table.sort(names)\n"                                                            \
-         "  note('leave', room.name, reason, client.connected and 'on' or 'off', #names)\n" \
-         "end\n"                                                                            \
-         "function app.on_disconnect(client, reason)\n"                                     \
-         "  note('disconnect', reason, #client.rooms, tostring(client:emit('late')))\n"     \
-         "end\n"
-
-static void joins_are_asked_and_take_effect_with_the_reply(void **state) {
-    struct app_fixture *f = *state;
-    struct app_ack ack;
-    load(f, ROOMS "function app.on_join(client, room, options)\n"
-                  "  if room.name == 'secret' then return nil, 'forbidden', 'no' end\n"
-                  "  if room.name == 'false' then return false end\n"
-                  "  return { count = room:count(), after = options.after }\n"
-                  "end\n"
-                  "return app");
-    struct app_client *c = app_connect(f, "/");
-    app_join(c, "a", "{\"join\":\"a\",\"after\":7}", &ack);
-    assert_non_null(strstr(ack.args, "\"count\":0"));
-    assert_non_null(strstr(ack.args, "\"after\":7"));
-    assert_true(hub_is_member(&c->client, SPAN("a")));
-    app_join(c, "secret", "", &ack);
-    assert_string_equal(ack.code, "forbidden");
-    assert_string_equal(ack.detail, "\"no\"");
-    app_join(c, "false", "", &ack);
-    assert_string_equal(ack.code, "forbidden");
-    app_join(c, "", "", &ack);
-    assert_string_equal(ack.code, "bad_room");
-    assert_int_equal(c->client.room_count, 1);
-    app_event(c, "say", "\"a\",\"hi\"", &ack);
-    assert_string_equal(ack.args, "true");
-    assert_string_equal(app_sent(c), "{\"event\":\"said\",\"data\":\"hi\",\"room\":\"a\"}\n");
-    app_event(c, "say", "\"b\",\"hi\"", &ack);
-    assert_string_equal(ack.code, "not_in_room");
-    app_client_free(c);
-}
-
-static void without_on_join_joining_is_forbidden(void **state) {
-    struct app_fixture *f = *state;
-    struct app_ack ack;
-    load(f, "return { on_connect = function() end }");
-    struct app_client *c = app_connect(f, "/");
-    app_join(c, "a", "", &ack);
-    assert_string_equal(ack.code, "forbidden");
-    app_client_free(c);
-}
-
-static void a_client_that_goes_during_on_join_leaves_no_ghost(void **state) {
-    struct app_fixture *f = *state;
-    struct app_ack ack, log;
-    load(f, ROOMS "function app.on_join(client)\n"
-                  "  local other = mw.state('other', {})[1]\n"
-                  "  other:timeout(60):request('gate')\n"
-                  "end\n"
-                  "function app.events.me(client) mw.state('other', {})[1] = client end\n"
-                  "return app");
-    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
-    app_event(b, "me", "", NULL);
-    app_join(a, "r", "", &ack);
-    uint64_t id = app_asked(b);
-    app_close(a, "gone");
-    assert_false(a->freed);
-    app_answer(b, id, "");
-    assert_int_equal(ack.answers, 1);
-    assert_string_equal(ack.code, "closed");
-    assert_int_equal(room_count(b->client.ns, SPAN("r")), 0);
-    assert_true(a->freed);
-    app_event(b, "log", "", &log);
-    assert_string_equal(log.args, "\"disconnect gone 0 nil\"");
-    app_client_free(a);
-    app_client_free(b);
-}
-
-static void closing_runs_on_leave_for_each_room_then_on_disconnect(void **state) {
-    struct app_fixture *f = *state;
-    struct app_ack ack, log;
-    load(f, ROOMS "function app.on_join() end\nreturn app");
-    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
-    app_join(a, "x", "", &ack);
-    app_join(a, "y", "", &ack);
-    app_join(a, "z", "", &ack);
-    app_event(a, "leave", "\"z\"", &ack);
-    assert_string_equal(ack.args, "true");
-    assert_true(f->app->on_leave(f->app, &a->client, SPAN("y"), NULL));
-    app_join(a, "w", "", &ack);
-    app_close(a, "transport close");
-    assert_true(a->freed);
-    app_event(b, "log", "", &log);
-    assert_non_null(strstr(log.args, "\"leave z left on 2, leave y left on 1, leave "));
-    assert_non_null(strstr(log.args, "leave w transport close off 2"));
-    assert_non_null(strstr(log.args, "leave x transport close off 2"));
-    assert_non_null(strstr(log.args, ", disconnect transport close 2 nil\""));
-    app_client_free(a);
-    app_client_free(b);
-}
-
 static void queued_events_run_before_the_end(void **state) {
     struct app_fixture *f = *state;
     struct app_ack wait, note, log;
-    load(f, WAITING "function app.on_disconnect(client) log[#log + 1] = 'over' end\nreturn app");
+    app_serve(f,
+              WAITING "function app.on_disconnect(client) log[#log + 1] = 'over' end\nreturn app");
     struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
     app_event(a, "wait", "1", &wait);
     app_event(a, "note", "2", &note);
@@ -347,24 +218,25 @@ static void queued_events_run_before_the_end(void **state) {
 static void on_auth_names_the_user_or_refuses(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f, HEAD "app.namespace = '/tenant/:id'\n"
-                 "function app.on_auth(request)\n"
-                 "  local token = request.auth.token\n"
-                 "  if token == 'bad' then return nil, 'forbidden', 'go away' end\n"
-                 "  if token == 'bug' then error('oops') end\n"
-                 "  if token then return { id = 7, name = token } end\n"
-                 "end\n"
-                 "function app.events.who(client)\n"
-                 "  client.data.seen = (client.data.seen or 0) + 1\n"
-                 "  return client.user.name, client.params.id, client.namespace, client.wire,\n"
-                 "    client.request.query.token, client.data.seen, client.connected\n"
-                 "end\n"
-                 "function app.events.members(client)\n"
-                 "  client:join('r')\n"
-                 "  local room = mw.room('r')\n"
-                 "  return room:members(), #room:clients(), room:count(), #mw.user('7'):clients()\n"
-                 "end\n"
-                 "return app");
+    app_serve(f, HEAD
+              "app.namespace = '/tenant/:id'\n"
+              "function app.on_auth(request)\n"
+              "  local token = request.auth.token\n"
+              "  if token == 'bad' then return nil, 'forbidden', 'go away' end\n"
+              "  if token == 'bug' then error('oops') end\n"
+              "  if token then return { id = 7, name = token } end\n"
+              "end\n"
+              "function app.events.who(client)\n"
+              "  client.data.seen = (client.data.seen or 0) + 1\n"
+              "  return client.user.name, client.params.id, client.namespace, client.wire,\n"
+              "    client.request.query.token, client.data.seen, client.connected\n"
+              "end\n"
+              "function app.events.members(client)\n"
+              "  client:join('r')\n"
+              "  local room = mw.room('r')\n"
+              "  return room:members(), #room:clients(), room:count(), #mw.user('7'):clients()\n"
+              "end\n"
+              "return app");
     struct app_client *c = app_connect(f, "/tenant/42?token=ann");
     assert_true(c->allowed);
     app_event(c, "who", "", &ack);
@@ -395,19 +267,19 @@ static void on_auth_names_the_user_or_refuses(void **state) {
 static void audiences_reach_whom_they_name(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f, HEAD "function app.on_connect(client) client:join('all') end\n"
-                 "function app.events.go(client)\n"
-                 "  mw.room('all'):except(client):emit('room')\n"
-                 "  client:to('all'):emit('to', 1, 2)\n"
-                 "  client:broadcast('broadcast')\n"
-                 "  mw.rooms { 'all', 'none' }:emit('rooms')\n"
-                 "  mw.namespace():except(client):send('raw')\n"
-                 "  mw.namespace('/'):room('all'):volatile():emit('volatile')\n"
-                 "  client:volatile():emit('me')\n"
-                 "  return tostring(mw.room('all')), mw.room('all').name\n"
-                 "end\n"
-                 "function app.events.wrong(client) return client.nmae end\n"
-                 "return app");
+    app_serve(f, HEAD "function app.on_connect(client) client:join('all') end\n"
+                      "function app.events.go(client)\n"
+                      "  mw.room('all'):except(client):emit('room')\n"
+                      "  client:to('all'):emit('to', 1, 2)\n"
+                      "  client:broadcast('broadcast')\n"
+                      "  mw.rooms { 'all', 'none' }:emit('rooms')\n"
+                      "  mw.namespace():except(client):send('raw')\n"
+                      "  mw.namespace('/'):room('all'):volatile():emit('volatile')\n"
+                      "  client:volatile():emit('me')\n"
+                      "  return tostring(mw.room('all')), mw.room('all').name\n"
+                      "end\n"
+                      "function app.events.wrong(client) return client.nmae end\n"
+                      "return app");
     struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
     app_event(a, "go", "", &ack);
     assert_string_equal(ack.args, "\"a room: all\",\"all\"");
@@ -433,8 +305,8 @@ static void audiences_reach_whom_they_name(void **state) {
 static void history_is_read_as_it_was_said(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f,
-         HEAD "app.rooms['log:*'] = { history = { size = 2 } }\n"
+    app_serve(f, HEAD
+              "app.rooms['log:*'] = { history = { size = 2 } }\n"
               "function app.events.go(client)\n"
               "  local room = mw.room('log:1')\n"
               "  local first = room:emit('said', 1)\n"
@@ -456,8 +328,8 @@ static void history_is_read_as_it_was_said(void **state) {
 static void a_client_that_is_over_answers_closed(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f,
-         HEAD "local kept = mw.state('kept', {})\n"
+    app_serve(f, HEAD
+              "local kept = mw.state('kept', {})\n"
               "function app.on_connect(client)\n"
               "  kept[#kept + 1] = client\n"
               "  client.data.x = 1\n"
@@ -487,12 +359,12 @@ static void a_client_that_is_over_answers_closed(void **state) {
 
 static void what_is_spawned_keeps_the_namespace(void **state) {
     struct app_fixture *f = *state;
-    load(f, HEAD "app.namespace = '/t/:id'\n"
-                 "function app.on_connect(client)\n"
-                 "  client:join('r')\n"
-                 "  mw.spawn(function() mw.sleep(0.001) mw.room('r'):emit('later') end)\n"
-                 "end\n"
-                 "return app");
+    app_serve(f, HEAD "app.namespace = '/t/:id'\n"
+                      "function app.on_connect(client)\n"
+                      "  client:join('r')\n"
+                      "  mw.spawn(function() mw.sleep(0.001) mw.room('r'):emit('later') end)\n"
+                      "end\n"
+                      "return app");
     struct app_client *a = app_connect(f, "/t/1"), *b = app_connect(f, "/t/2");
     app_close(a, "gone");
     while (!strstr(app_sent(b), "later")) {
@@ -502,30 +374,11 @@ static void what_is_spawned_keeps_the_namespace(void **state) {
     app_client_free(b);
 }
 
-static void disconnecting_from_lua_ends_as_any_other(void **state) {
-    struct app_fixture *f = *state;
-    struct app_ack ack, log;
-    load(f, ROOMS "function app.on_join() end\n"
-                  "function app.events.quit(client) client:disconnect('bye') return 1 end\n"
-                  "function app.events.kick(client) return mw.user(client.id):count() end\n"
-                  "return app");
-    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
-    app_join(a, "x", "", &ack);
-    app_event(a, "quit", "", &ack);
-    assert_string_equal(ack.args, "1");
-    io_end_turn(&f->io);
-    assert_true(a->freed);
-    app_event(b, "log", "", &log);
-    assert_string_equal(log.args, "\"leave x bye off 1, disconnect bye 1 nil\"");
-    app_client_free(a);
-    app_client_free(b);
-}
-
 static void stopping_abandons_what_waits_and_answers(void **state) {
     struct app_fixture *f = *state;
     struct app_ack wait, note, join, late;
-    load(f, WAITING "function app.on_join() end\n"
-                    "function app.on_disconnect() error('not any more') end\nreturn app");
+    app_serve(f, WAITING "function app.on_join() end\n"
+                         "function app.on_disconnect() error('not any more') end\nreturn app");
     struct app_client *c = app_connect(f, "/");
     app_event(c, "wait", "1", &wait);
     app_event(c, "note", "2", &note);
@@ -615,23 +468,24 @@ static void every_ack_is_answered_once_whatever_happens(void **state) {
     struct app_client *crowd[CROWD] = {NULL};
     struct app_ack *acks = calloc(STEPS, sizeof *acks);
     uint32_t seed = 7;
-    load(f, HEAD "function app.events.note(client, n) return n end\n"
-                 "function app.events.wait(client) return client:timeout(60):request('q') end\n"
-                 "function app.events.leave(client, room) return client:leave(room) end\n"
-                 "function app.events.quit(client) client:disconnect() end\n"
-                 "function app.events.all(client)\n"
-                 "  client:join('b')\n"
-                 "  local answers, silent = mw.room('a'):timeout(60):request('q')\n"
-                 "  mw.namespace():emit('asked', #answers, #silent)\n"
-                 "  return #answers\n"
-                 "end\n"
-                 "function app.on_connect(client) client:join('c') end\n"
-                 "function app.on_join(client) return (client:timeout(60):request('q')) end\n"
-                 "function app.on_leave(client, room, reason)\n"
-                 "  room:emit('left', reason)\n"
-                 "  for _, other in ipairs(room:clients()) do other:leave(room.name) end\n"
-                 "end\n"
-                 "return app");
+    app_serve(f,
+              HEAD "function app.events.note(client, n) return n end\n"
+                   "function app.events.wait(client) return client:timeout(60):request('q') end\n"
+                   "function app.events.leave(client, room) return client:leave(room) end\n"
+                   "function app.events.quit(client) client:disconnect() end\n"
+                   "function app.events.all(client)\n"
+                   "  client:join('b')\n"
+                   "  local answers, silent = mw.room('a'):timeout(60):request('q')\n"
+                   "  mw.namespace():emit('asked', #answers, #silent)\n"
+                   "  return #answers\n"
+                   "end\n"
+                   "function app.on_connect(client) client:join('c') end\n"
+                   "function app.on_join(client) return (client:timeout(60):request('q')) end\n"
+                   "function app.on_leave(client, room, reason)\n"
+                   "  room:emit('left', reason)\n"
+                   "  for _, other in ipairs(room:clients()) do other:leave(room.name) end\n"
+                   "end\n"
+                   "return app");
     for (int i = 0; i < STEPS; i++) {
         step(f, crowd, &acks[i], &seed);
     }
@@ -658,96 +512,8 @@ static void every_ack_is_answered_once_whatever_happens(void **state) {
     free(acks);
 }
 
-/* --- reload and timers --- */
-
-static void a_reload_changes_handlers_and_keeps_clients(void **state) {
-    struct app_fixture *f = *state;
-    struct app_ack wait, ack;
-    load(f, WAITING "function app.events.v() return 1 end\nreturn app");
-    struct app_client *c = app_connect(f, "/"), *d = app_connect(f, "/");
-    app_event(c, "wait", "1", &wait);
-    uint64_t id = app_asked(c);
-    load(f, WAITING "function app.events.v() return 2 end\n"
-                    "function app.on_reload() mw.namespace():emit('reloaded') end\nreturn app");
-    assert_int_equal(script_version(f->script), 2);
-    assert_string_equal(app_sent(d), "{\"event\":\"reloaded\"}\n");
-    app_event(d, "v", "", &ack);
-    assert_string_equal(ack.args, "2");
-    app_answer(c, id, "1"); /* what waits finishes on the old version */
-    assert_string_equal(wait.args, "1");
-    app_event(c, "v", "", &ack);
-    assert_string_equal(ack.args, "2");
-
-    assert_int_not_equal(app_load(f, "return { on_conect = 1 }"), 0);
-    assert_non_null(strstr(writer_span(&f->error).at, "did you mean \"on_connect\"?"));
-    assert_non_null(strstr(writer_span(&f->error).at, "app.lua"));
-    assert_int_not_equal(app_load(f, "return {"), 0);
-    assert_int_equal(script_version(f->script), 2);
-    app_event(c, "v", "", &ack);
-    assert_string_equal(ack.args, "2");
-
-    /* A table that goes leaves its clients connected and answers them with not_found. */
-    load(f, "return { namespace = '/other' }");
-    app_event(c, "v", "", &ack);
-    assert_string_equal(ack.code, "not_found");
-    load(f, HEAD "function app.events.v() return 4 end\nreturn app");
-    app_event(c, "v", "", &ack);
-    assert_string_equal(ack.args, "4");
-    app_client_free(c);
-    app_client_free(d);
-}
-
-static void fifty_reloads_leave_memory_where_it_was(void **state) {
-    struct app_fixture *f = *state;
-    static const char source[] = HEAD "app.timers.t = { every = 60, run = function() end }\n"
-                                      "app.routes = { ['GET /x/:id'] = function() end }\n"
-                                      "function app.on_connect(c) c.data.x = {} end\n"
-                                      "return app";
-    load(f, source);
-    struct app_client *c = app_connect(f, "/");
-    size_t before = 0;
-    for (int i = 0; i < 60; i++) {
-        load(f, source);
-        if (i == 9) {
-            before = script_memory(f->script);
-        }
-        app_turn(f);
-    }
-    /* Garbage of a few versions may be waiting for its collection. */
-    assert_true(script_memory(f->script) < before * 3);
-    app_client_free(c);
-}
-
-static void timers_run_and_follow_a_reload(void **state) {
-    struct app_fixture *f = *state;
-    struct app_ack ack;
-    load(f, HEAD "app.timers.tick = { every = 0.001, run = function()\n"
-                 "  mw.state('n', { 0 })[1] = mw.state('n', { 0 })[1] + 1\n"
-                 "  mw.namespace():emit('tick')\n"
-                 "end }\n"
-                 "function app.events.n() return mw.state('n', { 0 })[1] end\n"
-                 "return app");
-    struct app_client *c = app_connect(f, "/");
-    while (!strstr(app_sent(c), "tick")) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
-    app_event(c, "n", "", &ack);
-    assert_true(atoi(ack.args) >= 1);
-    load(f, HEAD "return app");
-    app_turn(f);
-    app_sent(c);
-    load(f, HEAD "app.timers.tock = { every = 0.001, run = function()\n"
-                 "  mw.namespace():emit('tock') end }\nreturn app");
-    const char *text;
-    while (!strstr(text = app_sent(c), "tock")) {
-        assert_null(strstr(text, "tick"));
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
-    app_client_free(c);
-}
-
 int main(void) {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, app_set_up, app_tear_down)
     const struct CMUnitTest tests[] = {
         T(events_reach_their_handlers_and_answer),
         T(unknown_events_go_to_the_star),
@@ -756,22 +522,14 @@ int main(void) {
         T(a_full_line_stops_reading_until_it_drains),
         T(waiting_for_ones_own_client_reads_on_to_the_hard_bound),
         T(requests_time_out_and_end_with_the_client),
-        T(joins_are_asked_and_take_effect_with_the_reply),
-        T(without_on_join_joining_is_forbidden),
-        T(a_client_that_goes_during_on_join_leaves_no_ghost),
-        T(closing_runs_on_leave_for_each_room_then_on_disconnect),
         T(queued_events_run_before_the_end),
         T(on_auth_names_the_user_or_refuses),
         T(audiences_reach_whom_they_name),
         T(history_is_read_as_it_was_said),
         T(a_client_that_is_over_answers_closed),
         T(what_is_spawned_keeps_the_namespace),
-        T(disconnecting_from_lua_ends_as_any_other),
         T(stopping_abandons_what_waits_and_answers),
         T(every_ack_is_answered_once_whatever_happens),
-        T(a_reload_changes_handlers_and_keeps_clients),
-        T(fifty_reloads_leave_memory_where_it_was),
-        T(timers_run_and_follow_a_reload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
