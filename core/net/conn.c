@@ -40,9 +40,24 @@ static void after_flush(struct conn *conn);
 
 /* --- life ----------------------------------------------------------------------------------- */
 
+static const struct conn_rare nothing;
+
+/* For writing: what is rarely needed is made now. */
+static struct conn_rare *need(struct conn *conn) {
+    if (conn->rare == &nothing) {
+        struct conn_rare *rare = memory_zalloc(sizeof *rare);
+        rare->conn = conn;
+        rare->closing.run = end_of_turn;
+        conn->rare = rare;
+    }
+    return (struct conn_rare *)conn->rare;
+}
+
 static void on_handle_closed(uv_handle_t *handle) {
     struct conn *conn = handle->data;
     peer_release(conn->io, conn->peer);
+    if (conn->rare != &nothing)
+        free((struct conn_rare *)conn->rare);
     free(conn);
 }
 
@@ -52,7 +67,7 @@ struct conn *conn_accept(struct io *io, uv_stream_t *server, const struct conn_h
     conn->io = io;
     conn->handler = handler;
     conn->owner = owner;
-    conn->closing.run = end_of_turn;
+    conn->rare = &nothing;
     uv_tcp_init(io->loop, &conn->tcp);
     conn->tcp.data = conn;
     if (uv_accept(server, (uv_stream_t *)&conn->tcp)) {
@@ -73,30 +88,35 @@ void conn_set_handler(struct conn *conn, const struct conn_handler *handler, voi
 
 static void drop_queue(struct conn *conn) {
     slice_release(&conn->first);
-    for (uint32_t i = 0; i < conn->more_count; i++)
-        slice_release(&conn->more[i]);
-    free(conn->more);
-    conn->more = NULL;
-    conn->more_count = conn->more_cap = 0;
-    conn->pending = 0;
     conn->own_tail = 0;
+    if (!conn->rare->more)
+        return;
+    struct conn_rare *rare = need(conn);
+    for (uint32_t i = 0; i < rare->more_count; i++)
+        slice_release(&rare->more[i]);
+    free(rare->more);
+    rare->more = NULL;
+    rare->more_count = rare->more_cap = 0;
+    rare->more_bytes = 0;
 }
 
 /* While the stash is being handled its bytes are in use: feed() drops it then. */
 static void drop_stash(struct conn *conn) {
-    if (conn->feeding)
+    if (conn->feeding || !conn->rare->stash)
         return;
-    buf_unref(conn->stash);
-    conn->stash = NULL;
-    conn->stash_off = 0;
+    struct conn_rare *rare = need(conn);
+    buf_unref(rare->stash);
+    rare->stash = NULL;
+    rare->stash_off = 0;
 }
 
 static void drop_finish(struct conn *conn) {
-    if (!conn->finish)
+    struct conn_finish *finish = conn->rare->finish;
+    if (!finish)
         return;
-    timeout_stop(&conn->finish->timeout);
-    free(conn->finish);
-    conn->finish = NULL;
+    timeout_stop(&finish->timeout);
+    free(finish);
+    need(conn)->finish = NULL;
 }
 
 /* Marks the conn closed; the rest waits for the end of the turn, for the caller may be anywhere,
@@ -105,24 +125,24 @@ static void start_close(struct conn *conn, int error) {
     if (conn->closed)
         return;
     conn->closed = 1;
-    conn->error = error;
+    need(conn)->error = error;
     uv_read_stop((uv_stream_t *)&conn->tcp);
     drop_queue(conn);
     drop_stash(conn);
     drop_finish(conn);
-    io_defer_closed(conn->io, &conn->closing);
+    io_defer_closed(conn->io, &need(conn)->closing);
 }
 
 /* A closed conn is dirty no more once the flush that follows has passed it, and the handle's close
  * callback comes after that. */
 static void end_of_turn(struct deferred *deferred) {
-    struct conn *conn = (struct conn *)((char *)deferred - offsetof(struct conn, closing));
+    struct conn *conn = ((struct conn_rare *)deferred)->conn;
     if (!conn->closed) {
         feed(conn);
         return;
     }
     if (conn->handler)
-        conn->handler->on_close(conn, conn->error);
+        conn->handler->on_close(conn, conn->rare->error);
     conn->io->metrics->connections--;
     uv_close((uv_handle_t *)&conn->tcp, on_handle_closed);
 }
@@ -164,7 +184,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 static void on_read_end(struct conn *conn) {
     conn->ended = 1;
     if (conn->finishing) {
-        if (conn->finish->lingering)
+        if (conn->rare->finish->lingering)
             start_close(conn, 0);
     } else if (conn->handler->on_end) {
         conn->handler->on_end(conn);
@@ -183,7 +203,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf) {
         on_read_end(conn);
     } else if (len < 0) {
         /* A peer that resets after our last byte has finished in its own way. */
-        start_close(conn, conn->finish && conn->finish->lingering ? 0 : (int)len);
+        start_close(conn, conn->rare->finish && conn->rare->finish->lingering ? 0 : (int)len);
     }
 }
 
@@ -195,20 +215,21 @@ static void start_reading(struct conn *conn) {
 /* Hands out what was kept. Whatever on_data does not take is the tail of what it got, so that
  * conn_pause only has to step back. */
 static void feed(struct conn *conn) {
+    struct conn_rare *rare = need(conn);
     conn->feeding = 1;
-    while (conn->stash && conn->stash_off < conn->stash->len && !conn->paused &&
+    while (rare->stash && rare->stash_off < rare->stash->len && !conn->paused &&
            !conn_is_closed(conn)) {
-        char *at = conn->stash->bytes + conn->stash_off;
-        size_t len = conn->stash->len - conn->stash_off;
+        char *at = rare->stash->bytes + rare->stash_off;
+        size_t len = rare->stash->len - rare->stash_off;
         if (len > conn->io->read_size)
             len = conn->io->read_size;
-        conn->stash_off += len;
+        rare->stash_off += len;
         conn->handler->on_data(conn, at, len);
     }
     conn->feeding = 0;
-    if (conn_is_closed(conn) || (conn->stash && conn->stash_off == conn->stash->len))
+    if (conn_is_closed(conn) || (rare->stash && rare->stash_off == rare->stash->len))
         drop_stash(conn);
-    if (!conn->stash)
+    if (!rare->stash)
         start_reading(conn);
 }
 
@@ -218,16 +239,17 @@ void conn_pause(struct conn *conn, const char *rest, size_t len) {
     conn->paused = 1;
     uv_read_stop((uv_stream_t *)&conn->tcp);
     if (conn->feeding) {
-        conn->stash_off -= len;
+        need(conn)->stash_off -= len;
     } else if (len) {
-        size_t kept = conn->stash ? conn->stash->len : 0;
+        struct conn_rare *rare = need(conn);
+        size_t kept = rare->stash ? rare->stash->len : 0;
         struct buf *stash = buf_new(kept + len);
         if (kept)
-            memcpy(stash->bytes, conn->stash->bytes, kept);
+            memcpy(stash->bytes, rare->stash->bytes, kept);
         memcpy(stash->bytes + kept, rest, len);
         stash->len = kept + len;
-        buf_unref(conn->stash);
-        conn->stash = stash;
+        buf_unref(rare->stash);
+        rare->stash = stash;
     }
 }
 
@@ -235,8 +257,8 @@ void conn_resume(struct conn *conn) {
     if (!conn->paused)
         return;
     conn->paused = 0;
-    if (conn->stash)
-        io_defer_closed(conn->io, &conn->closing);
+    if (conn->rare->stash)
+        io_defer_closed(conn->io, &need(conn)->closing);
     else
         start_reading(conn);
 }
@@ -244,7 +266,19 @@ void conn_resume(struct conn *conn) {
 /* --- the write queue ------------------------------------------------------------------------ */
 
 static struct slice *last_slice(struct conn *conn) {
-    return conn->more_count ? &conn->more[conn->more_count - 1] : &conn->first;
+    const struct conn_rare *rare = conn->rare;
+    return rare->more_count ? &rare->more[rare->more_count - 1] : &conn->first;
+}
+
+/* Bytes queued in slices, not yet given to the kernel. */
+static size_t pending(const struct conn *conn) {
+    return conn->first.len + conn->rare->more_bytes;
+}
+
+/* The last slice has become longer by this. */
+static void count_more(struct conn *conn, size_t len) {
+    if (conn->rare->more_count)
+        need(conn)->more_bytes += len;
 }
 
 /* Takes over the reference that the slice owns. */
@@ -254,11 +288,13 @@ static void push_take(struct conn *conn, const struct slice *slice) {
         conn->first = *slice;
         return;
     }
-    if (conn->more_count == conn->more_cap) {
-        conn->more_cap = conn->more_cap ? conn->more_cap * 2 : 4;
-        conn->more = memory_resize(conn->more, conn->more_cap * sizeof *conn->more);
+    struct conn_rare *rare = need(conn);
+    if (rare->more_count == rare->more_cap) {
+        rare->more_cap = rare->more_cap ? rare->more_cap * 2 : 4;
+        rare->more = memory_resize(rare->more, rare->more_cap * sizeof *rare->more);
     }
-    conn->more[conn->more_count++] = *slice;
+    rare->more[rare->more_count++] = *slice;
+    rare->more_bytes += slice->len;
 }
 
 /* A slice that is less than half of its block would keep more alive than it is charged for. */
@@ -270,7 +306,7 @@ static bool worth_keeping(const struct slice *slice) {
 static void push_copy(struct conn *conn, const char *bytes, size_t len) {
     struct slice *last = last_slice(conn);
     if (!conn->own_tail || last->buf->cap - last->buf->len < len) {
-        size_t cap = conn->pending < TAIL_MIN ? TAIL_MIN : conn->pending;
+        size_t cap = pending(conn) < TAIL_MIN ? TAIL_MIN : pending(conn);
         cap = cap > TAIL_MAX ? TAIL_MAX : cap;
         struct slice fresh = {.buf = buf_new(cap > len ? cap : len)};
         push_take(conn, &fresh);
@@ -280,20 +316,21 @@ static void push_copy(struct conn *conn, const char *bytes, size_t len) {
     memcpy(last->buf->bytes + last->buf->len, bytes, len);
     last->buf->len += len;
     last->len += len;
+    count_more(conn, len);
 }
 
 static void push(struct conn *conn, const struct slice *slice) {
     struct slice *last = last_slice(conn);
-    if (conn->blocked && !worth_keeping(slice)) {
+    if (conn->rare->blocked && !worth_keeping(slice)) {
         push_copy(conn, slice_bytes(slice), slice->len);
     } else if (last->buf == slice->buf && last->off + last->len == slice->off) {
         last->len += slice->len;
+        count_more(conn, slice->len);
     } else {
         struct slice kept = *slice;
         buf_ref(kept.buf);
         push_take(conn, &kept);
     }
-    conn->pending += slice->len;
 }
 
 ssize_t conn_write(struct conn *conn, const struct slice *slice) {
@@ -301,7 +338,7 @@ ssize_t conn_write(struct conn *conn, const struct slice *slice) {
         return UV_ECANCELED;
     if (slice->len)
         push(conn, slice);
-    if (conn->pending > FLUSH_NOW && !conn->blocked) {
+    if (pending(conn) > FLUSH_NOW && !conn->rare->blocked) {
         conn_flush(conn);
         if (conn->closed)
             return UV_ECANCELED;
@@ -311,7 +348,7 @@ ssize_t conn_write(struct conn *conn, const struct slice *slice) {
         conn_abort(conn, UV_ENOBUFS);
         return UV_ENOBUFS;
     }
-    if (conn->pending && !conn->blocked)
+    if (pending(conn) && !conn->rare->blocked)
         io_mark_dirty(conn->io, conn);
     return (ssize_t)queued;
 }
@@ -327,11 +364,11 @@ ssize_t conn_write_bytes(struct conn *conn, const void *bytes, size_t len) {
 }
 
 size_t conn_queued(const struct conn *conn) {
-    return conn->pending + uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp);
+    return pending(conn) + uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp);
 }
 
 bool conn_blocked(const struct conn *conn) {
-    return conn->blocked;
+    return conn->rare->blocked;
 }
 
 /* --- flushing ------------------------------------------------------------------------------- */
@@ -362,8 +399,8 @@ static void free_blocked(struct conn_blocked *blocked) {
 
 static void on_written(uv_write_t *req, int status) {
     struct conn *conn = req->handle->data;
-    struct conn_blocked *blocked = conn->blocked;
-    conn->blocked = NULL;
+    struct conn_blocked *blocked = conn->rare->blocked;
+    need(conn)->blocked = NULL;
     if (!status)
         conn->io->metrics->bytes_sent += blocked->len;
     free_blocked(blocked);
@@ -374,7 +411,7 @@ static void on_written(uv_write_t *req, int status) {
         return;
     }
     conn_flush(conn);
-    if (!conn->closed && !conn->blocked && !conn->finishing && conn->handler->on_drain)
+    if (!conn->closed && !conn->rare->blocked && !conn->finishing && conn->handler->on_drain)
         conn->handler->on_drain(conn);
 }
 
@@ -395,13 +432,13 @@ static int block(struct conn *conn, const struct slice *slices, uint32_t count) 
     for (uint32_t i = 0; i < blocked->count; i++)
         bufs[i] =
             uv_buf_init((char *)slice_bytes(&blocked->slices[i]), (unsigned)blocked->slices[i].len);
-    conn->blocked = blocked;
+    need(conn)->blocked = blocked;
     /* Can only fail for a handle that is no stream; errors of the socket come to on_written. */
     int error =
         uv_write(&blocked->req, (uv_stream_t *)&conn->tcp, bufs, blocked->count, on_written);
     free(bufs);
     if (error) {
-        conn->blocked = NULL;
+        need(conn)->blocked = NULL;
         free_blocked(blocked);
     }
     return error;
@@ -446,11 +483,11 @@ static ssize_t write_slices(struct conn *conn, struct slice *slices, uint32_t co
 /* The queue lies in two places; mostly there is only the embedded slice. */
 static void write_queue(struct conn *conn) {
     struct slice *slices = &conn->first;
-    uint32_t count = conn->more_count + 1;
-    if (conn->more_count) {
+    uint32_t count = conn->rare->more_count + 1;
+    if (count > 1) {
         slices = memory_alloc(count * sizeof *slices);
         slices[0] = conn->first;
-        memcpy(slices + 1, conn->more, conn->more_count * sizeof *slices);
+        memcpy(slices + 1, conn->rare->more, (count - 1) * sizeof *slices);
     }
     ssize_t done = write_slices(conn, slices, count);
     int error = done < 0 ? (int)done : 0;
@@ -464,11 +501,11 @@ static void write_queue(struct conn *conn) {
 }
 
 void conn_flush(struct conn *conn) {
-    if (conn->closed || conn->blocked)
+    if (conn->closed || conn->rare->blocked)
         return;
-    if (conn->pending)
+    if (pending(conn))
         write_queue(conn);
-    if (conn->finishing && !conn->closed && !conn->blocked)
+    if (conn->finishing && !conn->closed && !conn->rare->blocked)
         after_flush(conn);
 }
 
@@ -498,7 +535,7 @@ void conn_finish(struct conn *conn) {
     finish->timeout.expired = on_finish_timeout;
     finish->conn = conn;
     finish->queued = conn_queued(conn);
-    conn->finish = finish;
+    need(conn)->finish = finish;
     timeout_start(conn->io, &finish->timeout, STALLED_AFTER);
     start_reading(conn);
     io_mark_dirty(conn->io, conn);
@@ -507,13 +544,14 @@ void conn_finish(struct conn *conn) {
 /* Everything of a finishing conn is written: says so to the peer and waits for its end. libuv holds
  * no write by now, so shutdown(2) can be called directly. */
 static void after_flush(struct conn *conn) {
+    struct conn_finish *finish = conn->rare->finish;
     uv_os_fd_t fd;
-    if (conn->finish->lingering)
+    if (finish->lingering)
         return;
     if (conn->ended || uv_fileno((uv_handle_t *)&conn->tcp, &fd) || shutdown(fd, SHUT_WR)) {
         start_close(conn, 0);
         return;
     }
-    conn->finish->lingering = true;
-    timeout_start(conn->io, &conn->finish->timeout, LINGER);
+    finish->lingering = true;
+    timeout_start(conn->io, &finish->timeout, LINGER);
 }

@@ -21,24 +21,30 @@ struct conn_handler {
     void (*on_close)(struct conn *conn, int error);
 };
 
+/* What a connection that only waits, or answers at once, does not need. */
+struct conn_rare {
+    struct deferred closing; /* or feeding of the stash: end_of_turn */
+    struct conn *conn;
+    struct slice *more; /* the queue behind the first slice */
+    uint32_t more_count;
+    uint32_t more_cap;
+    size_t more_bytes;
+    struct conn_blocked *blocked; /* a write that the socket took only a part of */
+    struct conn_finish *finish;   /* while finishing */
+    struct buf *stash;            /* read while paused */
+    size_t stash_off;             /* what of it has been handled */
+    int error;
+};
+
 struct conn {
     uv_tcp_t tcp;
     const struct conn_handler *handler;
     void *owner; /* the handler's */
     struct io *io;
+    struct peer *peer; /* counts this address; NULL: not counted */
     STAILQ_ENTRY(conn) dirty_link;
-    struct deferred closing;
-    struct slice first; /* the queue: the first slice is embedded, */
-    struct slice *more; /* the others are in an array that exists only while needed */
-    uint32_t more_count;
-    uint32_t more_cap;
-    size_t pending;               /* bytes queued in slices, not yet given to the kernel */
-    struct conn_blocked *blocked; /* a write that the socket took only a part of; NULL mostly */
-    struct conn_finish *finish;   /* while finishing */
-    struct buf *stash;            /* read while paused */
-    size_t stash_off;             /* what of it has been handled */
-    struct peer *peer;            /* counts this address; NULL: not counted */
-    int error;
+    struct slice first;           /* of the queue, mostly all of it */
+    const struct conn_rare *rare; /* never NULL; until it is needed, one that is empty */
     unsigned dirty : 1;
     unsigned paused : 1;
     unsigned ended : 1;     /* the peer sends no more */

@@ -104,7 +104,7 @@ static void test_small_writes_of_a_turn_are_one_slice(void **state) {
     end_open(&e);
     for (int i = 0; i < 10; i++)
         assert_int_equal(conn_write_bytes(e.conn, "0123456789", 10), (i + 1) * 10);
-    assert_int_equal(e.conn->more_count, 0);
+    assert_int_equal(e.conn->rare->more_count, 0);
     assert_int_equal(e.conn->first.len, 100);
     assert_int_equal(e.f.io.arena.chunk->refs, 2); /* The arena's and one for all ten. */
     assert_int_equal(e.f.metrics.bytes_sent, 0);
@@ -131,7 +131,7 @@ static void test_slices_of_many_bufs_keep_their_order(void **state) {
     }
     RUN_UNTIL(&e.f, received(&e) == writer_len(&expected));
     assert_true(span_equal(writer_span(&e.client->received), writer_span(&expected)));
-    assert_null(e.conn->more);
+    assert_null(e.conn->rare->more);
     writer_deinit(&expected);
     end_deinit(&e);
 }
@@ -271,7 +271,7 @@ static void test_pause_keeps_the_rest_and_resume_feeds_it_in_order(void **state)
     e.take = 0;
     remote_sends(e.client, "after");
     RUN_UNTIL(&e.f, writer_len(&e.got) == bytes->len + 5);
-    assert_null(e.conn->stash);
+    assert_null(e.conn->rare->stash);
     buf_unref(bytes);
     end_deinit(&e);
 }
