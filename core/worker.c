@@ -159,8 +159,7 @@ static void shut_down(struct worker *w) {
     w->admin.draining = true;
     listener_stop(w->listener);
     w->listener = NULL;
-    ws_server_close_all(w->routing.ws, 1001, "server shutting down");
-    sse_server_close_all(w->routing.sse);
+    hub_disconnect_all(w->hub, 1001, "shutdown");
     http_server_drain(&w->http);
     uv_timer_start(&w->closing, on_closing, 0, CLOSE_CHECK);
 }

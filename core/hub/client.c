@@ -26,21 +26,20 @@ static void detach(struct client *c) {
 }
 
 static void run_closing_hooks(struct deferred *deferred) {
-    struct client *c = (struct client *)((char *)deferred - offsetof(struct client, closing_hooks));
+    struct client_closing *closing = (struct client_closing *)deferred;
+    struct client *c = closing->client;
     struct app *app = c->ns->hub->app;
     detach(c);
-    app->on_close(app, c, c->close_reason);
+    app->on_close(app, c, closing->reason);
 }
 
 void client_open(struct client *c, struct ns *ns, const char *user_id) {
     struct hub *hub = ns->hub;
     c->ns = ns_ref(ns);
     LIST_INIT(&c->rooms);
-    c->closing_hooks = (struct deferred){.run = run_closing_hooks};
-    c->close_reason = NULL;
+    c->closing = NULL;
     c->room_count = 0;
     c->stamp = 0;
-    c->closing = 0;
     c->rate_tokens = ns->settings ? ns->settings->burst * 1000 : 0;
     c->rate_time = (uint32_t)hub->now;
     hub_add_client(hub, c);
@@ -52,16 +51,20 @@ void client_open(struct client *c, struct ns *ns, const char *user_id) {
 }
 
 void client_closed(struct client *c, const char *reason) {
-    if (c->close_reason) {
+    if (c->closing) {
         return;
     }
-    c->closing = 1;
-    c->close_reason = memory_strdup(reason);
-    c->ns->hub->defer(c->ns->hub->io, &c->closing_hooks);
+    size_t size = strlen(reason) + 1;
+    struct client_closing *closing = memory_alloc(sizeof *closing + size);
+    closing->hooks = (struct deferred){.run = run_closing_hooks};
+    closing->client = c;
+    memcpy(closing->reason, reason, size);
+    c->closing = closing;
+    c->ns->hub->defer(c->ns->hub->io, &closing->hooks);
 }
 
 void client_disconnect(struct client *c, int code, const char *reason) {
-    if (c->close_reason) {
+    if (c->closing) {
         return;
     }
     client_closed(c, reason);
@@ -79,7 +82,7 @@ void client_release(struct client *c) {
         room_release(c->user);
     }
     hub_remove_client(ns->hub, c);
-    free(c->close_reason);
+    free(c->closing);
     c->ops->free(c);
     ns_unref(ns);
 }
@@ -104,6 +107,15 @@ struct client *hub_client(struct hub *hub, struct span text) {
     }
     struct client *c = hub->clients[id.slot];
     return c && c->nonce == id.nonce && !c->closing ? c : NULL;
+}
+
+void hub_disconnect_all(struct hub *hub, int code, const char *reason) {
+    for (uint32_t slot = 0; slot < hub->slot_count; slot++) {
+        struct client *c = hub->clients[slot];
+        if (c && c->ops->wire != WIRE_POST) {
+            client_disconnect(c, code, reason);
+        }
+    }
 }
 
 void hub_add_client(struct hub *hub, struct client *c) {

@@ -35,22 +35,27 @@ struct client_ops {
 
 #define CLIENT_ID_LEN 16
 
+/* Of a client that closes. */
+struct client_closing {
+    struct deferred hooks; /* app->on_close, at the end of the turn */
+    struct client *client;
+    char reason[];
+};
+
 struct client {
     const struct client_ops *ops;
     struct ns *ns;
     void *script; /* the app's, made when it first needs one; see hub/app.h */
     LIST_HEAD(, membership) rooms;
     struct membership *user; /* among its user's connections; NULL: its own id is its user's */
-    struct deferred closing_hooks; /* app->on_close, at the end of the turn */
-    char *close_reason;            /* owned; NULL until it closes */
-    uint64_t nonce;                /* the unguessable part of the id */
-    uint64_t stamp;                /* the last several-rooms publication that reached it */
-    uint32_t slot;                 /* in the hub's table of clients; the other part of the id */
+    struct client_closing *closing; /* receives nothing more; NULL until then */
+    uint64_t nonce;                 /* the unguessable part of the id */
+    uint64_t stamp;                 /* the last several-rooms publication that reached it */
+    uint32_t slot;                  /* in the hub's table of clients; the other part of the id */
     uint32_t room_count;
     uint32_t ns_index;    /* in the namespace's dense array */
     uint32_t rate_tokens; /* in thousandths of an event */
     uint32_t rate_time;   /* ms, wraps */
-    unsigned closing : 1; /* receives nothing more */
 };
 
 /* The transport's side. Before client_open the transport fills in ops. */

@@ -134,7 +134,6 @@ static void on_close(struct conn *conn, int error) {
     struct stream *s = conn->owner;
     s->conn = NULL;
     timeout_stop(&s->keep_alive);
-    LIST_REMOVE(s, link);
     s->server->count--;
     if (!s->client.closing && !s->released) {
         client_closed(&s->client, error == 0            ? "client closed"
@@ -299,7 +298,6 @@ static struct stream *start_stream(struct sse_server *server, struct conn *conn,
     s->server = server;
     s->keep_alive.expired = on_keep_alive;
     LIST_INIT(&s->joins);
-    LIST_INSERT_HEAD(&server->streams, s, link);
     server->count++;
     conn_set_handler(conn, &conn_events, s);
     timeout_start(server->io, &s->keep_alive, server->config->ping_interval);
@@ -354,22 +352,12 @@ struct sse_server *sse_server_new(struct io *io, const struct config *config, st
     server->config = config;
     server->app = app;
     server->metrics = metrics;
-    LIST_INIT(&server->streams);
     return server;
 }
 
 void sse_server_free(struct sse_server *server) {
     writer_deinit(&server->scratch);
     free(server);
-}
-
-void sse_server_close_all(struct sse_server *server) {
-    struct stream *s;
-    LIST_FOREACH (s, &server->streams, link) {
-        if (!s->released) {
-            client_disconnect(&s->client, 1001, "shutdown");
-        }
-    }
 }
 
 size_t sse_server_count(const struct sse_server *server) {

@@ -41,7 +41,6 @@ bool sse_post(struct sse_server *server, struct exchange *x, struct ns *ns);
 void sse_post_once(struct sse_server *server, struct exchange *x, struct ns *ns,
                    const struct verdict *verdict);
 
-void sse_server_close_all(struct sse_server *server); /* Shutdown: ends every stream. */
 size_t sse_server_count(const struct sse_server *server);
 
 #endif

@@ -21,9 +21,8 @@ struct sse_server {
     const struct config *config;
     struct app *app;
     struct metrics *metrics;
-    LIST_HEAD(, stream) streams; /* whose socket is there */
     struct sse_session *sessions;
-    size_t count;
+    size_t count; /* streams whose socket is there */
     struct writer scratch;
 };
 
@@ -35,7 +34,6 @@ struct stream {
     struct sse_server *server;
     struct sse_session *session; /* NULL: nobody speaks for it */
     struct timeout keep_alive;
-    LIST_ENTRY(stream) link;
     LIST_HEAD(, join_ack) joins; /* not answered yet */
     uint32_t ignored;            /* bytes that came after the request */
     bool full;                   /* its line is, until ops->resume */

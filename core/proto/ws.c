@@ -21,8 +21,7 @@ struct ws_server {
     const struct config *config;
     struct app *app;
     struct metrics *metrics;
-    LIST_HEAD(, ws_client) clients; /* whose socket is there */
-    size_t count;
+    size_t count; /* clients whose socket is there */
     struct writer scratch;
 };
 
@@ -30,8 +29,6 @@ struct ws_server {
 struct ws_client {
     struct client client;
     struct ws_conn ws;
-    struct ws_server *server;
-    LIST_ENTRY(ws_client) link;
     LIST_HEAD(, ws_ack) acks; /* not answered yet */
     bool released;
 };
@@ -51,6 +48,10 @@ static struct ws_client *of_client(const struct client *c) {
 
 static struct ws_client *of_conn(const struct ws_conn *w) {
     return (struct ws_client *)((char *)w - offsetof(struct ws_client, ws));
+}
+
+static struct ws_server *server_of(const struct ws_client *w) {
+    return (struct ws_server *)((char *)w->ws.shared - offsetof(struct ws_server, shared));
 }
 
 /* --- encoding ------------------------------------------------------------------------------- */
@@ -81,7 +82,7 @@ static size_t deflate_frame(struct ws_server *server, int window, char *frame,
 }
 
 static struct slice encode(const struct client *c, struct arena *arena, const struct message *m) {
-    struct ws_server *server = of_client(c)->server;
+    struct ws_server *server = server_of(of_client(c));
     struct span payload = payload_of(server, m);
     enum ws_opcode opcode = m->kind == MESSAGE_BINARY ? WS_BINARY : WS_TEXT;
     char *frame = arena_reserve(arena, ws_header_size(payload.len) + payload.len);
@@ -202,11 +203,11 @@ static size_t max_payload(const struct ws_conn *ws) {
     const struct ws_client *w = of_conn(ws);
     /* A released client has no namespace any more, and what comes is only read for its frames. */
     const struct ns_settings *settings = w->released ? NULL : ns_settings(w->client.ns);
-    return settings ? settings->max_payload : w->server->config->max_payload;
+    return settings ? settings->max_payload : server_of(w)->config->max_payload;
 }
 
 static bool on_event(struct ws_client *w, const struct event *e) {
-    struct app *app = w->server->app;
+    struct app *app = server_of(w)->app;
     struct client *c = &w->client;
     switch (e->kind) {
     case EVENT_EVENT:
@@ -227,10 +228,10 @@ static bool on_event(struct ws_client *w, const struct event *e) {
 
 static bool on_message(struct ws_conn *ws, struct span bytes, bool binary) {
     struct ws_client *w = of_conn(ws);
-    struct app *app = w->server->app;
+    struct app *app = server_of(w)->app;
     const struct ns_settings *settings = ns_settings(w->client.ns);
-    bool admitted = client_admit(&w->client, uv_now(w->server->shared.io->loop));
-    w->server->metrics->messages_received[w->client.ops->wire]++;
+    bool admitted = client_admit(&w->client, uv_now(ws->shared->io->loop));
+    server_of(w)->metrics->messages_received[w->client.ops->wire]++;
     if (binary || !settings || !settings->events) {
         if (!admitted) {
             reply_error(w, (struct span){0}, "rate_limited");
@@ -256,8 +257,7 @@ static void on_closing(struct ws_conn *ws, const char *reason) {
 
 static void on_gone(struct ws_conn *ws) {
     struct ws_client *w = of_conn(ws);
-    LIST_REMOVE(w, link);
-    w->server->count--;
+    server_of(w)->count--;
     free_if_done(w);
 }
 
@@ -315,9 +315,7 @@ void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
     }
     struct ws_client *w = memory_zalloc(sizeof *w);
     LIST_INIT(&w->acks);
-    LIST_INSERT_HEAD(&server->clients, w, link);
     server->count++;
-    w->server = server;
     w->client.ops = &wires[agreement.window ? agreement.window - WS_WINDOW_MIN + 1 : 0];
     w->client.script = verdict->script;
     ws_conn_start(&w->ws, &server->shared, conn, agreement.window, &handler);
@@ -332,7 +330,7 @@ void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
     }
 }
 
-/* --- all of them ---------------------------------------------------------------------------- */
+/* --- the server ------------------------------------------------------------------------------ */
 
 struct ws_server *ws_server_new(struct io *io, const struct config *config, struct app *app,
                                 struct metrics *metrics) {
@@ -341,7 +339,6 @@ struct ws_server *ws_server_new(struct io *io, const struct config *config, stru
     server->config = config;
     server->app = app;
     server->metrics = metrics;
-    LIST_INIT(&server->clients);
     return server;
 }
 
@@ -349,15 +346,6 @@ void ws_server_free(struct ws_server *server) {
     ws_shared_deinit(&server->shared);
     writer_deinit(&server->scratch);
     free(server);
-}
-
-void ws_server_close_all(struct ws_server *server, int code, const char *reason) {
-    struct ws_client *w;
-    LIST_FOREACH (w, &server->clients, link) {
-        if (!w->released) {
-            client_disconnect(&w->client, code, reason);
-        }
-    }
 }
 
 size_t ws_server_count(const struct ws_server *server) {

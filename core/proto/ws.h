@@ -26,9 +26,7 @@ bool ws_check(struct exchange *x);
  * through app->drop_session. */
 void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
                const struct verdict *verdict);
-/* Shutdown: a close frame with this code to everybody; conns finish when the peer answers or at the
- * caller's deadline. */
-void ws_server_close_all(struct ws_server *server, int code, const char *reason);
+/* Whose socket is still there, the closing handshake included. */
 size_t ws_server_count(const struct ws_server *server);
 
 #endif

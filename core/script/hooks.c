@@ -143,17 +143,23 @@ void *type_check(lua_State *L, int arg, enum type type, const char *called) {
     return NULL;
 }
 
-static int open_types(lua_State *L) {
-    struct hooks *hooks = script_of(L)->hooks;
-    audience_open(L);
-    lib_client_open(L);
-    lib_request_open(L);
+/* A reference to a new table that does not keep its values. */
+static int new_weak_table(lua_State *L) {
     lua_newtable(L);
     lua_newtable(L);
     lua_pushliteral(L, "v");
     lua_setfield(L, -2, "__mode");
     lua_setmetatable(L, -2);
-    hooks->scope_objects = luaL_ref(L, LUA_REGISTRYINDEX);
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static int open_types(lua_State *L) {
+    struct hooks *hooks = script_of(L)->hooks;
+    audience_open(L);
+    lib_client_open(L);
+    lib_request_open(L);
+    hooks->scope_objects = new_weak_table(L);
+    hooks->client_objects = new_weak_table(L);
     return 0;
 }
 

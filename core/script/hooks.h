@@ -36,7 +36,8 @@ struct hooks {
     struct scope *scopes;          /* by namespace */
     const void *types[TYPE_COUNT]; /* the metatables, to compare with */
     int type_refs[TYPE_COUNT];     /* in the registry */
-    int scope_objects;             /* a weak table: scope -> its userdata */
+    int scope_objects;             /* weak tables: scope -> its userdata, */
+    int client_objects;            /* session -> its client's object, until it has to stay */
     int header_type;               /* metatable of request.headers */
     uint64_t ask_count;            /* ids of requests to clients */
     struct writer allow;           /* of the last resolve */

@@ -1,6 +1,6 @@
 /* The client's Lua object: what a handler gets first, and mw.client(id). The object is a box that
  * is emptied when the client is released; what Lua keeps of it (user, data, id) stays readable.
- * Uservalues: 1 the user, 2 client.data, 3 a table of views made on first sight. */
+ * Uservalues: the user once it is over, client.data, a table of views made on first sight. */
 #include "script/lib_client.h"
 #include "http/request.h"
 #include "script/audience.h"
@@ -8,10 +8,6 @@
 #include "script/binding.h"
 #include "script/item.h"
 #include "script/lib_request.h"
-
-#define USER 1
-#define DATA 2
-#define VIEWS 3
 
 static struct client_box *check(lua_State *L, const char *method) {
     return type_check(L, 1, TYPE_CLIENT, method);
@@ -227,19 +223,28 @@ static const char *const field_names[FIELD_COUNT] = {
 static void push_user(lua_State *L, struct client_box *box) {
     if (client_in(box)) {
         session_push_user(L, box->session);
-    } else if (lua_getiuservalue(L, 1, USER) == LUA_TNIL) {
+    } else if (lua_getiuservalue(L, 1, CLIENT_USER) == LUA_TNIL) {
         lua_createtable(L, 0, 1);
         lua_pushstring(L, box->id);
         lua_setfield(L, -2, "id");
     }
 }
 
-static void push_data(lua_State *L) {
-    if (lua_getiuservalue(L, 1, DATA) == LUA_TNIL) {
+/* Keeps the value on top of the stack in the object at index 1, and the object in existence. */
+static void keep(lua_State *L, struct client_box *box, int uservalue) {
+    if (box->session) {
+        session_pin_object(L, box->session, 1);
+    }
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, uservalue);
+}
+
+/* Pushes the table that is kept there, made if need be. */
+static void push_table(lua_State *L, struct client_box *box, int uservalue) {
+    if (lua_getiuservalue(L, 1, uservalue) == LUA_TNIL) {
         lua_pop(L, 1);
         lua_newtable(L);
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, 1, DATA);
+        keep(L, box, uservalue);
     }
 }
 
@@ -250,12 +255,7 @@ static void push_params(lua_State *L, const struct client_box *box) {
 
 /* The views need the session to be made; afterwards they stay. */
 static void push_view(lua_State *L, struct client_box *box, enum field field) {
-    if (lua_getiuservalue(L, 1, VIEWS) == LUA_TNIL) {
-        lua_pop(L, 1);
-        lua_newtable(L);
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, 1, VIEWS);
-    }
+    push_table(L, box, CLIENT_VIEWS);
     if (lua_rawgeti(L, -1, field) != LUA_TNIL || (!box->session && field != FIELD_ROOMS)) {
         return;
     }
@@ -284,7 +284,7 @@ static void push_field(lua_State *L, struct client_box *box, enum field field) {
         push_user(L, box);
         break;
     case FIELD_DATA:
-        push_data(L);
+        push_table(L, box, CLIENT_DATA);
         break;
     case FIELD_WIRE:
         lua_pushstring(L, c ? wire_name(c->ops->wire) : NULL);
@@ -326,10 +326,10 @@ static int client_index(lua_State *L) {
 }
 
 static int client_newindex(lua_State *L) {
-    check(L, "this");
+    struct client_box *box = check(L, "this");
     if (lua_type(L, 2) == LUA_TSTRING && span_is(binding_span(L, 2), "data")) {
         luaL_checktype(L, 3, LUA_TTABLE);
-        lua_setiuservalue(L, 1, DATA);
+        keep(L, box, CLIENT_DATA);
         return 0;
     }
     return luaL_error(L, "client.%s cannot be set: an app's own fields live in client.data",

@@ -28,10 +28,33 @@ struct session *session_new(struct hooks *hooks, struct ns *ns, const struct req
     return s;
 }
 
+/* Empties the Lua object, if there still is one. What Lua keeps of it has the user. Outside of
+ * Lua: nothing here allocates, so nothing raises. */
+static void empty_object(lua_State *L, struct session *s) {
+    int top = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->client_objects);
+    if (s->object != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->object);
+    } else {
+        lua_rawgetp(L, -1, s);
+    }
+    struct client_box *box = lua_touserdata(L, -1);
+    if (box) {
+        box->session = NULL;
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->user);
+        lua_setiuservalue(L, -2, CLIENT_USER);
+    }
+    if (box && s->object == LUA_NOREF) {
+        lua_pushnil(L);
+        lua_rawsetp(L, top + 1, s);
+    }
+    lua_settop(L, top);
+}
+
 void session_drop(struct session *s) {
     lua_State *L = script_in(s)->L;
-    if (s->box) {
-        s->box->session = NULL;
+    if (s->seen) {
+        empty_object(L, s);
     }
     luaL_unref(L, LUA_REGISTRYINDEX, s->object);
     luaL_unref(L, LUA_REGISTRYINDEX, s->user);
@@ -236,7 +259,8 @@ bool session_leave(struct session *s, struct span room, const char *reason) {
 
 static void push_left(struct span room, void *data) {
     struct session *s = data;
-    struct item item = {.kind = ITEM_LEFT, .name = room, .data = span_of(s->client->close_reason)};
+    struct item item = {
+        .kind = ITEM_LEFT, .name = room, .data = span_of(s->client->closing->reason)};
     line_push(&s->line, &item, run_item);
 }
 
@@ -254,24 +278,44 @@ void session_close(struct session *s, const char *reason) {
 
 /* --- Lua's side --- */
 
+static void push_new_object(lua_State *L, struct session *s) {
+    struct client_box *box = type_push(L, TYPE_CLIENT, sizeof *box, CLIENT_USERVALUES);
+    client_id(s->client, box->id);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, -3, s);
+    /* Only now, for the box is emptied through the table. */
+    box->session = s;
+    s->seen = true;
+}
+
+/* Most clients are idle, and Lua has seen them once, in on_connect. So the object is held by a weak
+ * table until it is wanted a second time, or holds something. */
 void session_push_object(lua_State *L, struct session *s) {
     if (s->object != LUA_NOREF) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->object);
         return;
     }
-    struct client_box *box = type_push(L, TYPE_CLIENT, sizeof *box, 3);
-    box->session = NULL;
-    client_id(s->client, box->id);
-    if (s->user != LUA_NOREF) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, s->user);
-        lua_setiuservalue(L, -2, 1);
+    bool again = s->seen;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->client_objects);
+    if (lua_rawgetp(L, -1, s) == LUA_TNIL) {
+        lua_pop(L, 1);
+        push_new_object(L, s);
     }
-    lua_pushvalue(L, -1);
-    s->object = luaL_ref(L, LUA_REGISTRYINDEX);
-    s->box = box;
-    box->session = s;
-    luaL_unref(L, LUA_REGISTRYINDEX, s->user);
-    s->user = LUA_NOREF;
+    lua_remove(L, -2);
+    if (again) {
+        session_pin_object(L, s, lua_gettop(L));
+    }
+}
+
+void session_pin_object(lua_State *L, struct session *s, int index) {
+    if (s->object == LUA_NOREF) {
+        lua_pushvalue(L, index);
+        s->object = luaL_ref(L, LUA_REGISTRYINDEX);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->client_objects);
+        lua_pushnil(L);
+        lua_rawsetp(L, -2, s);
+        lua_pop(L, 1);
+    }
 }
 
 static void push_default_user(lua_State *L, const struct client *c) {
@@ -283,17 +327,6 @@ static void push_default_user(lua_State *L, const struct client *c) {
 }
 
 void session_push_user(lua_State *L, struct session *s) {
-    if (s->box) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, s->object);
-        if (lua_getiuservalue(L, -1, 1) == LUA_TNIL) {
-            lua_pop(L, 1);
-            push_default_user(L, s->client);
-            lua_pushvalue(L, -1);
-            lua_setiuservalue(L, -3, 1);
-        }
-        lua_remove(L, -2);
-        return;
-    }
     if (s->user == LUA_NOREF) {
         push_default_user(L, s->client);
         s->user = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -20,18 +20,19 @@ struct session {
     struct buf *room;          /* of the running on_join */
     LIST_HEAD(, ask_leg) asks; /* requests that this client has not answered */
     uint32_t ask_count;
-    uint32_t awaited;       /* asks that the running handler of this client waits for */
-    uint32_t counted;       /* of the line, in metrics->queued_events */
-    int object;             /* references in the registry: the Lua object, */
-    int user;               /* and the user until there is one */
-    struct client_box *box; /* of the Lua object, NULL while there is none */
-    uint8_t running;        /* the kind of the item that is being handled */
-    bool stopped;           /* the transport has been told to stop reading */
-    bool closed;            /* on_close has been heard */
+    uint32_t awaited; /* asks that the running handler of this client waits for */
+    uint32_t counted; /* of the line, in metrics->queued_events */
+    int user;         /* references in the registry, or LUA_NOREF: the user, */
+    int object;       /* and the Lua object once it has to stay */
+    uint8_t running;  /* the kind of the item that is being handled */
+    bool stopped;     /* the transport has been told to stop reading */
+    bool closed;      /* on_close has been heard */
     bool released;
+    bool seen; /* Lua has had its object */
 };
 
 /* The Lua object of a client. */
+enum { CLIENT_USER = 1, CLIENT_DATA, CLIENT_VIEWS, CLIENT_USERVALUES = CLIENT_VIEWS };
 struct client_box {
     struct session *session; /* NULL once it is released */
     char id[CLIENT_ID_LEN + 1];
@@ -59,6 +60,8 @@ void session_done(void *session, enum task_end how);
 
 /* Within Lua: pushes the client's object, or its user's table. */
 void session_push_object(lua_State *L, struct session *s);
+/* Within Lua: the client's object, at this index, holds something from now on and has to stay. */
+void session_pin_object(lua_State *L, struct session *s, int index);
 void session_push_user(lua_State *L, struct session *s);
 
 /* Fills in the app's functions that concern a client. */

@@ -357,6 +357,56 @@ static void a_client_that_is_over_answers_closed(void **state) {
     app_client_free(b);
 }
 
+/* The objects of clients that Lua has seen once and does not hold are garbage, and nothing is lost
+ * with them. */
+static void objects_of_idle_clients_are_collected(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    load(f, HEAD "local met, held, count = setmetatable({}, { __mode = 'k' }), nil, 0\n"
+                 "function app.on_connect(client)\n"
+                 "  count = count + 1\n"
+                 "  met[client] = true\n"
+                 "  if count == 1 then client.data.note = 'kept' end\n"
+                 "  if count == 2 then client.user.name = 'Ann' end\n"
+                 "  if count == 3 then held = client end\n"
+                 "end\n"
+                 "function app.on_disconnect(client) assert(#client.id == 16) end\n"
+                 "function app.events.left(client)\n"
+                 "  collectgarbage() collectgarbage()\n"
+                 "  local n = 0\n"
+                 "  for _ in pairs(met) do n = n + 1 end\n"
+                 "  return n\n"
+                 "end\n"
+                 "function app.events.note(client) return client.data.note end\n"
+                 "function app.events.name(client) return client.user.name end\n"
+                 "function app.events.same(client) return client == held end\n"
+                 "function app.events.over() return held.user.id == held.id, held.connected end\n"
+                 "return app");
+    struct app_client *with_data = app_connect(f, "/");
+    struct app_client *with_user = app_connect(f, "/");
+    struct app_client *with_holder = app_connect(f, "/");
+    struct app_client *idle = app_connect(f, "/");
+    struct app_client *asks = app_connect(f, "/");
+    app_event(asks, "left", "", &ack);
+    assert_string_equal(ack.args, "3"); /* that of the data, the held one, and the asking one */
+    app_event(with_data, "note", "", &ack);
+    assert_string_equal(ack.args, "\"kept\"");
+    app_event(with_user, "name", "", &ack);
+    assert_string_equal(ack.args, "\"Ann\"");
+    app_event(with_holder, "same", "", &ack);
+    assert_string_equal(ack.args, "true");
+    app_close(idle, "client closed");
+    app_close(with_holder, "client closed");
+    app_turn(f);
+    assert_true(idle->freed);
+    app_event(asks, "over", "", &ack);
+    assert_string_equal(ack.args, "true,false");
+    struct app_client *all[] = {with_data, with_user, with_holder, idle, asks};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        app_client_free(all[i]);
+    }
+}
+
 static void what_is_spawned_keeps_the_namespace(void **state) {
     struct app_fixture *f = *state;
     app_serve(f, HEAD "app.namespace = '/t/:id'\n"
@@ -527,6 +577,7 @@ int main(void) {
         T(audiences_reach_whom_they_name),
         T(history_is_read_as_it_was_said),
         T(a_client_that_is_over_answers_closed),
+        T(objects_of_idle_clients_are_collected),
         T(what_is_spawned_keeps_the_namespace),
         T(stopping_abandons_what_waits_and_answers),
         T(every_ack_is_answered_once_whatever_happens),

@@ -341,12 +341,12 @@ static void slow_and_volatile(void **state) {
     struct fake *hard = join_as(&ops_ws, NULL, "r");
     slow->waiting = (ssize_t)house.config.high_mark;
     publish("r", "x", NULL);
-    assert_null(slow->client.close_reason);
+    assert_null(slow->client.closing);
     slow->waiting++;
     hard->waiting = UV_ENOBUFS;
     publish("r", "y", NULL);
-    assert_string_equal(slow->client.close_reason, "slow consumer");
-    assert_string_equal(hard->client.close_reason, "slow consumer");
+    assert_string_equal(slow->client.closing->reason, "slow consumer");
+    assert_string_equal(hard->client.closing->reason, "slow consumer");
     assert_int_equal(house.metrics.closed_slow, 2);
     a->is_blocked = true;
     struct message m;

@@ -276,11 +276,11 @@ static void shutdown_says_goodbye(void **state) {
     (void)state;
     struct house h;
     open_with(&h, "");
-    ws_server_close_all(h.ws, 1001, "shutdown");
+    hub_disconnect_all(h.hub, 1001, "shutdown");
     RUN_UNTIL(&h.s.f, received_ws(&h).len == 12);
     assert_true(span_equal(received_ws(&h), SPAN("\x88\x0a\x03\xe9"
                                                  "shutdown")));
-    ws_server_close_all(h.ws, 1001, "shutdown");
+    hub_disconnect_all(h.hub, 1001, "shutdown");
     assert_true(house_logged(&h, "connect;close shutdown;"));
     house_deinit(&h);
 }
