@@ -30,8 +30,26 @@ static void not_found(struct exchange *x) {
     response_error(x, 404, SPAN("not_found"), (struct span){0});
 }
 
+/* While the server ends nobody new comes in: there would be nobody left to tell him goodbye. */
+static bool turn_away(struct routing *routing, struct exchange *x, const struct verdict *verdict) {
+    if (!exchange_server(x)->draining) {
+        return false;
+    }
+    routing->app->drop_session(routing->app, verdict->script);
+    response_error(x, 503, SPAN("unavailable"), SPAN("\"shutting down\""));
+    return true;
+}
+
+struct client *routing_open_stream(struct routing *routing, struct exchange *x, struct ns *ns,
+                                   const struct verdict *verdict) {
+    return turn_away(routing, x, verdict) ? NULL : sse_accept(routing->sse, x, ns, verdict, false);
+}
+
 static void enter(struct passage *p, const struct verdict *verdict) {
     const struct request *r = exchange_request(p->x);
+    if (turn_away(p->routing, p->x, verdict)) {
+        return;
+    }
     if (ws_wanted(r)) {
         ws_accept(p->routing->ws, p->x, p->ns, verdict);
     } else if (sse_wanted(r)) {

@@ -13,6 +13,10 @@ struct routing {
     struct sse_server *sse;
 };
 
+/* For mw.sse: a route has decided that x becomes a stream. NULL: it has gone, or the server ends.
+ */
+struct client *routing_open_stream(struct routing *routing, struct exchange *x, struct ns *ns,
+                                   const struct verdict *verdict);
 /* Answers x, now or later, or makes a client of it. */
 void routing_serve(struct routing *routing, struct exchange *x);
 

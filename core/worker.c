@@ -137,18 +137,18 @@ static void end_service(struct worker *w) {
     close_handle((uv_handle_t *)&w->closing);
 }
 
+/* Also those of whom only the last hooks are left, which may wait. */
 static bool everybody_gone(const struct worker *w) {
-    return ws_server_count(w->routing.ws) == 0 && sse_server_count(w->routing.sse) == 0 &&
-           LIST_EMPTY(&w->http.active);
+    return hub_count(w->hub) == 0 && ws_server_count(w->routing.ws) == 0 &&
+           sse_server_count(w->routing.sse) == 0 && LIST_EMPTY(&w->http.active);
 }
 
 static void on_closing(uv_timer_t *timer) {
     struct worker *w = timer->data;
-    bool late = uv_now(&w->loop) >= w->deadline;
-    if (late) {
+    if (everybody_gone(w)) {
+        end_service(w);
+    } else if (uv_now(&w->loop) >= w->deadline) {
         log_printf(w->log, LOG_WARN, "the deadline is over: closing what is left");
-    }
-    if (late || everybody_gone(w)) {
         end_service(w);
     }
 }
@@ -161,6 +161,7 @@ static void shut_down(struct worker *w) {
     w->listener = NULL;
     hub_disconnect_all(w->hub, 1001, "shutdown");
     http_server_drain(&w->http);
+    io_end_turn(&w->io); /* what has been said is sent, even if the deadline is now */
     uv_timer_start(&w->closing, on_closing, 0, CLOSE_CHECK);
 }
 
@@ -190,7 +191,7 @@ static void on_accept(struct conn *conn, void *data) {
 static struct client *open_stream(void *data, struct exchange *x, struct ns *ns,
                                   const struct verdict *verdict) {
     struct worker *w = data;
-    return sse_accept(w->routing.sse, x, ns, verdict, false);
+    return routing_open_stream(&w->routing, x, ns, verdict);
 }
 
 static void defer_closed(void *io, struct deferred *deferred) {

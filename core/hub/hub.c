@@ -40,6 +40,10 @@ void hub_free(struct hub *hub) {
     free(hub);
 }
 
+size_t hub_count(const struct hub *hub) {
+    return hub->slot_count - hub->free_count;
+}
+
 void hub_set_now(struct hub *hub, uint64_t now_ms) {
     hub->now = now_ms;
 }

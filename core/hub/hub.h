@@ -42,6 +42,7 @@ struct hub;
 struct hub *hub_new(const struct config *config, struct metrics *metrics, struct arena *arena,
                     struct app *app, void (*defer)(void *io, struct deferred *deferred), void *io);
 void hub_free(struct hub *hub);
+size_t hub_count(const struct hub *hub);            /* clients that have not been released yet */
 void hub_set_now(struct hub *hub, uint64_t now_ms); /* loop time, at each turn's start */
 /* Once a second: drops logs whose time is over, and namespaces that nothing needs. */
 void hub_sweep(struct hub *hub);
