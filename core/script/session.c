@@ -180,6 +180,10 @@ static bool prepare(struct session *s, const struct item *item) {
         s->room = buf_copy(item->name.at, item->name.len);
         return true;
     case ITEM_LEAVE:
+        if (s->client->closing) { /* Then every room is left with the end, and only once. */
+            item_answer_code(s, "closed");
+            return false;
+        }
         if (!hub_leave(s->client, item->name)) {
             item_answer_code(s, "not_in_room");
             return false;

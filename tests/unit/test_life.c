@@ -119,6 +119,28 @@ static void closing_runs_on_leave_for_each_room_then_on_disconnect(void **state)
     app_client_free(b);
 }
 
+/* Leaving is one of the events that still run after the end; the room is left once all the same. */
+static void a_leave_that_waited_for_the_end_is_told_once(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack, wait, log;
+    app_serve(f, ROOMS "function app.on_join() end\n"
+                       "function app.events.wait(client)\n"
+                       "  return client:timeout(60):request('gate') end\n"
+                       "return app");
+    struct app_client *a = app_connect(f, "/"), *b = app_connect(f, "/");
+    app_join(a, "x", "", &ack);
+    app_event(a, "wait", "", &wait);
+    app_ack_init(&ack);
+    assert_true(f->app->on_leave(f->app, &a->client, SPAN("x"), &ack.ack));
+    app_close(a, "gone");
+    assert_true(a->freed);
+    assert_string_equal(ack.code, "closed");
+    app_event(b, "log", "", &log);
+    assert_string_equal(log.args, "\"leave x gone off 1, disconnect gone 1 nil\"");
+    app_client_free(a);
+    app_client_free(b);
+}
+
 static void disconnecting_from_lua_ends_as_any_other(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack, log;
@@ -145,6 +167,7 @@ int main(void) {
         T(without_on_join_joining_is_forbidden),
         T(a_client_that_goes_during_on_join_leaves_no_ghost),
         T(closing_runs_on_leave_for_each_room_then_on_disconnect),
+        T(a_leave_that_waited_for_the_end_is_told_once),
         T(disconnecting_from_lua_ends_as_any_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
