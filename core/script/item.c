@@ -19,14 +19,15 @@ void item_answer_code(struct session *s, const char *code) {
     item_answer(s, &reply);
 }
 
-static void describe_event(const void *data, struct log_line *line) {
+static void describe(const void *data, struct log_line *line) {
     const struct session *s = data;
     char id[CLIENT_ID_LEN + 1];
-    if (s->client) {
-        client_id(s->client, id);
-        log_field(line, "client", span_of(id));
-        log_field(line, "namespace", ns_name(s->client->ns));
+    client_id(s->client, id);
+    if (s->item->name.len) {
+        log_field(line, s->running == ITEM_EVENT ? "event" : "room", s->item->name);
     }
+    log_field(line, "client", span_of(id));
+    log_field(line, "namespace", ns_name(s->client->ns));
 }
 
 static void push_hook(lua_State *L, struct session *s, enum hook hook) {
@@ -136,8 +137,7 @@ static void end_join(lua_State *L, void *data, int first) {
     }
     answer_read(L, first, &reply);
     if (reply.code.len == 0) {
-        struct span room = {s->room->bytes, s->room->len};
-        int error = s->client->closing ? UV_ECANCELED : hub_join(s->client, room);
+        int error = hub_join(s->client, s->item->name);
         if (error) {
             reply = (struct reply){.code = span_of(item_join_code(error))};
         }
@@ -170,16 +170,16 @@ static int begin(lua_State *L, void *data) {
     };
     struct session *s = data;
     int count = begins[s->running](L, s);
-    s->item = NULL; /* It was borrowed, and is not looked at again. */
+    s->begun = true;
     return count;
 }
 
 const struct task_kind item_kinds[] = {
-    [ITEM_CONNECT] = {HOOK_CONNECT, begin, NULL, session_done, NULL, describe_event},
-    [ITEM_MESSAGE] = {HOOK_MESSAGE, begin, NULL, session_done, NULL, describe_event},
-    [ITEM_EVENT] = {HOOK_EVENT, begin, end_event, session_done, NULL, describe_event},
-    [ITEM_JOIN] = {HOOK_JOIN, begin, end_join, session_done, NULL, describe_event},
-    [ITEM_LEAVE] = {HOOK_LEAVE, begin, NULL, session_done, NULL, describe_event},
-    [ITEM_LEFT] = {HOOK_LEAVE, begin, NULL, session_done, NULL, describe_event},
-    [ITEM_DISCONNECT] = {HOOK_DISCONNECT, begin, NULL, session_done, NULL, describe_event},
+    [ITEM_CONNECT] = {HOOK_CONNECT, begin, NULL, session_done, NULL, describe},
+    [ITEM_MESSAGE] = {HOOK_MESSAGE, begin, NULL, session_done, NULL, describe},
+    [ITEM_EVENT] = {HOOK_EVENT, begin, end_event, session_done, NULL, describe},
+    [ITEM_JOIN] = {HOOK_JOIN, begin, end_join, session_done, NULL, describe},
+    [ITEM_LEAVE] = {HOOK_LEAVE, begin, NULL, session_done, NULL, describe},
+    [ITEM_LEFT] = {HOOK_LEAVE, begin, NULL, session_done, NULL, describe},
+    [ITEM_DISCONNECT] = {HOOK_DISCONNECT, begin, NULL, session_done, NULL, describe},
 };

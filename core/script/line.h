@@ -17,7 +17,7 @@ enum item_kind {
     ITEM_DISCONNECT, /* the last one */
 };
 
-/* The spans are borrowed while the item begins. */
+/* The spans are borrowed until `run` has returned. */
 struct item {
     uint8_t kind;
     bool binary;      /* MESSAGE */

@@ -129,8 +129,6 @@ bool session_push(struct session *s, const struct item *item) {
 static void finish(struct session *s) {
     s->item = NULL;
     s->awaited = 0;
-    buf_unref(s->room);
-    s->room = NULL;
     if (s->running == ITEM_DISCONNECT) {
         struct client *c = s->client;
         s->client = NULL;
@@ -177,7 +175,6 @@ static bool prepare(struct session *s, const struct item *item) {
             item_answer_code(s, "bad_room");
             return false;
         }
-        s->room = buf_copy(item->name.at, item->name.len);
         return true;
     case ITEM_LEAVE:
         if (s->client->closing) { /* Then every room is left with the end, and only once. */
@@ -202,6 +199,7 @@ static bool prepare(struct session *s, const struct item *item) {
 static void run_item(struct line *line, const struct item *item) {
     struct session *s = (struct session *)line;
     s->item = item;
+    s->begun = false;
     s->ack = item->ack;
     s->running = item->kind;
     if (!prepare(s, item)) {
@@ -210,8 +208,11 @@ static void run_item(struct line *line, const struct item *item) {
     }
     struct version *version = hooks_handler(s->client->ns)->set->version;
     task_run(script_in(s), &item_kinds[item->kind], s, version, &s->scope->base);
-    if (s->item == item) { /* Lua was busy: it begins later. */
-        s->item = line_keep(line, item);
+    if (s->item ==
+        item) { /* Lua was busy and it begins later, or it waits and has seen its data. */
+        struct item rest = *item;
+        rest.data.len = s->begun ? 0 : item->data.len;
+        s->item = line_keep(line, &rest);
     }
 }
 

@@ -15,9 +15,8 @@ struct session {
     struct client *client;     /* NULL before it is connected and after its release */
     struct request *request;   /* the one it came with, kept; may be NULL */
     struct scope *scope;       /* owns a reference */
-    const struct item *item;   /* while a handler begins */
+    const struct item *item;   /* that is being handled; its data only until the handler begins */
     struct ack *ack;           /* of the running handler, until it is answered */
-    struct buf *room;          /* of the running on_join */
     LIST_HEAD(, ask_leg) asks; /* requests that this client has not answered */
     uint32_t ask_count;
     uint32_t awaited; /* asks that the running handler of this client waits for */
@@ -25,6 +24,7 @@ struct session {
     int user;         /* references in the registry, or LUA_NOREF: the user, */
     int object;       /* and the Lua object once it has to stay */
     uint8_t running;  /* the kind of the item that is being handled */
+    bool begun;       /* the item's handler has been called */
     bool stopped;     /* the transport has been told to stop reading */
     bool closed;      /* on_close has been heard */
     bool released;

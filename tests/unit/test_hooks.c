@@ -56,6 +56,29 @@ static void events_reach_their_handlers_and_answer(void **state) {
     app_client_free(c);
 }
 
+/* The log says which event it was, whether its handler has waited or not. */
+static void errors_name_their_event_or_room(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack;
+    app_serve(f, HEAD "function app.events.soon() error('at once', 0) end\n"
+                      "function app.events.late(client)\n"
+                      "  error((client:timeout(60):request('gate')), 0) end\n"
+                      "function app.on_join() error('no entry', 0) end\n"
+                      "return app");
+    struct app_client *c = app_connect(f, "/");
+    app_event(c, "soon", "", &ack);
+    assert_non_null(strstr(app_log(f), "hook=event event=soon client="));
+    app_join(c, "lobby", "", &ack);
+    assert_non_null(strstr(app_log(f), "room=lobby client="));
+    app_event(c, "late", "[1,2,3]", &ack);
+    app_event(c, "soon", "", NULL);
+    app_answer(c, app_asked(c), "\"later\"");
+    assert_non_null(strstr(app_log(f), "event=late"));
+    assert_non_null(strstr(app_log(f), "error=later"));
+    assert_string_equal(ack.code, "internal_error");
+    app_client_free(c);
+}
+
 static void unknown_events_go_to_the_star(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
@@ -362,26 +385,27 @@ static void a_client_that_is_over_answers_closed(void **state) {
 static void objects_of_idle_clients_are_collected(void **state) {
     struct app_fixture *f = *state;
     struct app_ack ack;
-    load(f, HEAD "local met, held, count = setmetatable({}, { __mode = 'k' }), nil, 0\n"
-                 "function app.on_connect(client)\n"
-                 "  count = count + 1\n"
-                 "  met[client] = true\n"
-                 "  if count == 1 then client.data.note = 'kept' end\n"
-                 "  if count == 2 then client.user.name = 'Ann' end\n"
-                 "  if count == 3 then held = client end\n"
-                 "end\n"
-                 "function app.on_disconnect(client) assert(#client.id == 16) end\n"
-                 "function app.events.left(client)\n"
-                 "  collectgarbage() collectgarbage()\n"
-                 "  local n = 0\n"
-                 "  for _ in pairs(met) do n = n + 1 end\n"
-                 "  return n\n"
-                 "end\n"
-                 "function app.events.note(client) return client.data.note end\n"
-                 "function app.events.name(client) return client.user.name end\n"
-                 "function app.events.same(client) return client == held end\n"
-                 "function app.events.over() return held.user.id == held.id, held.connected end\n"
-                 "return app");
+    app_serve(f,
+              HEAD "local met, held, count = setmetatable({}, { __mode = 'k' }), nil, 0\n"
+                   "function app.on_connect(client)\n"
+                   "  count = count + 1\n"
+                   "  met[client] = true\n"
+                   "  if count == 1 then client.data.note = 'kept' end\n"
+                   "  if count == 2 then client.user.name = 'Ann' end\n"
+                   "  if count == 3 then held = client end\n"
+                   "end\n"
+                   "function app.on_disconnect(client) assert(#client.id == 16) end\n"
+                   "function app.events.left(client)\n"
+                   "  collectgarbage() collectgarbage()\n"
+                   "  local n = 0\n"
+                   "  for _ in pairs(met) do n = n + 1 end\n"
+                   "  return n\n"
+                   "end\n"
+                   "function app.events.note(client) return client.data.note end\n"
+                   "function app.events.name(client) return client.user.name end\n"
+                   "function app.events.same(client) return client == held end\n"
+                   "function app.events.over() return held.user.id == held.id, held.connected end\n"
+                   "return app");
     struct app_client *with_data = app_connect(f, "/");
     struct app_client *with_user = app_connect(f, "/");
     struct app_client *with_holder = app_connect(f, "/");
@@ -566,6 +590,7 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, app_set_up, app_tear_down)
     const struct CMUnitTest tests[] = {
         T(events_reach_their_handlers_and_answer),
+        T(errors_name_their_event_or_room),
         T(unknown_events_go_to_the_star),
         T(raw_frames_reach_on_message),
         T(two_handlers_of_one_client_never_interleave),
