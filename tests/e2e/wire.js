@@ -27,8 +27,8 @@ function frame(opcode, payload = "", options = {}) {
   if (lengthBytes > 1) head[1] = lengthBytes === 3 ? 126 : 127;
   if (!mask) return Buffer.concat([head, body]);
   head[1] |= 0x80;
-  const masked = body.map((byte, index) => byte ^ mask[index % 4]);
-  return Buffer.concat([head, mask, masked]);
+  for (let at = 0; at < body.length; at++) body[at] ^= mask[at % 4];
+  return Buffer.concat([head, mask, body]);
 }
 
 function closeFrame(code, reason = "") {
