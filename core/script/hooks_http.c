@@ -35,37 +35,45 @@ static bool method_serves(const struct route *route, struct span method) {
            (span_is(method, "HEAD") && span_equal(span_of(route->method), SPAN("GET")));
 }
 
-static void allow_method(struct writer *allow, const char *method) {
-    if (writer_len(allow)) {
-        writer_puts(allow, ", ");
+/* The first route of the path that serves the method; any of the path's where that is empty. */
+static struct route *find_route(const struct handlers *set, struct span path, struct span method) {
+    for (size_t i = 0; i < set->route_count; i++) {
+        struct route *route = &set->routes[i];
+        if (pattern_matches(&route->pattern, path) &&
+            (method.len == 0 || method_serves(route, method))) {
+            return route;
+        }
     }
-    writer_puts(allow, method);
-    if (span_equal(span_of(method), SPAN("GET"))) {
-        writer_puts(allow, ", HEAD");
+    return NULL;
+}
+
+static void list_methods(const struct handlers *set, struct span path, struct writer *allow) {
+    static const char *const methods[] = {"GET",   "HEAD",   "POST",   "PUT",
+                                          "PATCH", "DELETE", "OPTIONS"};
+    writer_clear(allow);
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        if (find_route(set, path, span_of(methods[i]))) {
+            writer_puts(allow, writer_len(allow) ? ", " : "");
+            writer_puts(allow, methods[i]);
+        }
     }
 }
 
 static bool resolve_route(struct hooks *hooks, const struct handlers *set, const struct request *r,
                           struct target *target) {
-    struct route *other = NULL;
-    writer_clear(&hooks->allow);
-    for (size_t i = 0; i < set->route_count; i++) {
-        struct route *route = &set->routes[i];
-        if (!pattern_matches(&route->pattern, request_path(r))) {
-            continue;
-        }
-        if (method_serves(route, request_method(r))) {
-            *target = (struct target){
-                .kind = TARGET_ROUTE, .route = route, .settings = &route->handler->settings};
-            return true;
-        }
-        other = route;
-        allow_method(&hooks->allow, route->method);
+    struct span path = request_path(r);
+    struct route *route = find_route(set, path, request_method(r));
+    if (route) {
+        *target = (struct target){
+            .kind = TARGET_ROUTE, .route = route, .settings = &route->handler->settings};
+        return true;
     }
-    if (other) {
+    route = find_route(set, path, (struct span){NULL, 0});
+    if (route) {
+        list_methods(set, path, &hooks->allow);
         *target = (struct target){.kind = TARGET_METHOD,
                                   .allow = writer_span(&hooks->allow),
-                                  .settings = &other->handler->settings};
+                                  .settings = &route->handler->settings};
     }
     return false;
 }

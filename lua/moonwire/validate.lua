@@ -454,6 +454,8 @@ local function gather_routes(tables)
   table.sort(routes, function(a, b)
     if path_before(a.segments, b.segments) then return true end
     if path_before(b.segments, a.segments) then return false end
+    -- GET serves HEAD too, so that a route of HEAD's own has to come before it.
+    if (a.method == "GET") ~= (b.method == "GET") then return b.method == "GET" end
     return a.identity < b.identity
   end)
   return routes

@@ -225,6 +225,22 @@ static void a_waiting_route_answers_later(void **state) {
     assert_string_equal(answer_body(ask(w, "GET /wait", "")), "a");
 }
 
+static void head_has_routes_of_its_own_or_those_of_get(void **state) {
+    struct world *w = *state;
+    serve(w, HEAD "r['GET /a'] = function() return 200, 'a', { ['X-By'] = 'get' } end\n"
+                  "r['HEAD /a'] = function() return 200, nil, { ['X-By'] = 'head' } end\n"
+                  "r['POST /a'] = function() end\n"
+                  "r['POST /:x'] = function() end\n"
+                  "r['GET /b'] = function() return 200, '', { ['X-By'] = 'get' } end\n"
+                  "return app");
+    assert_string_equal(answer_field(ask(w, "HEAD /a", ""), "x-by"), "head");
+    assert_string_equal(answer_field(ask(w, "GET /a", ""), "x-by"), "get");
+    const char *a = ask(w, "HEAD /b", "");
+    assert_string_equal(answer_field(a, "x-by"), "get");
+    assert_string_equal(answer_body(a), "");
+    assert_string_equal(answer_field(ask(w, "PUT /a", ""), "allow"), "GET, HEAD, POST");
+}
+
 /* --- the guard --- */
 
 static void the_guard_lets_pass_refuses_or_answers(void **state) {
@@ -311,9 +327,13 @@ static void mw_sse_turns_a_request_into_a_client(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(routes_answer_what_they_return), T(a_route_sees_the_request),
-        T(a_waiting_route_answers_later),  T(the_guard_lets_pass_refuses_or_answers),
-        T(each_table_guards_its_own),      T(mw_sse_turns_a_request_into_a_client),
+        T(routes_answer_what_they_return),
+        T(a_route_sees_the_request),
+        T(head_has_routes_of_its_own_or_those_of_get),
+        T(a_waiting_route_answers_later),
+        T(the_guard_lets_pass_refuses_or_answers),
+        T(each_table_guards_its_own),
+        T(mw_sse_turns_a_request_into_a_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
