@@ -339,13 +339,21 @@ static void on_found(uv_work_t *work, int status) {
     job_free(job);
 }
 
-/* Mounts change at a reload, so that the job keeps what it needs of them. */
-static void add_candidate(struct job *job, const struct static_mount *mount) {
+long static_mount_covers(const struct static_mount *mount, struct span path) {
     size_t len = strlen(mount->prefix);
     while (len && mount->prefix[len - 1] == '/')
         len--;
-    if (strncmp(job->path, mount->prefix, len) != 0 || (job->path[len] && job->path[len] != '/'))
+    bool covers = path.len >= len && memcmp(path.at, mount->prefix, len) == 0 &&
+                  (path.len == len || path.at[len] == '/');
+    return covers ? (long)len : -1;
+}
+
+/* Mounts change at a reload, so that the job keeps what it needs of them. */
+static void add_candidate(struct job *job, const struct static_mount *mount) {
+    long covered = static_mount_covers(mount, span_of(job->path));
+    if (covered < 0)
         return;
+    size_t len = (size_t)covered;
     struct candidate c = {memory_strdup(mount->folder), job->path + len, len};
     size_t at = job->count++;
     for (; at && job->candidates[at - 1].prefix_len < c.prefix_len; at--)

@@ -11,6 +11,9 @@ struct static_mount {
     char *folder; /* absolute, resolved */
 };
 
+/* The length of the mount's prefix if the path lies in it, else -1. */
+long static_mount_covers(const struct static_mount *mount, struct span path);
+
 /* Tries the mounts, the longest prefix first; GET and HEAD only (else 405). Answers the exchange,
  * now or later, with the file, a redirect to a folder's slash, or calls not_found once when no
  * mount has it. */

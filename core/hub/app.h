@@ -68,10 +68,10 @@ enum target_kind {
 };
 struct target {
     enum target_kind kind;
-    void *route;       /* the app's */
-    struct span allow; /* "GET, POST" */
-    const struct ns_settings
-        *settings; /* of the table that owns it (NONE: of the first table); origins are there */
+    void *route;                        /* the app's */
+    struct span allow;                  /* "GET, POST" */
+    const struct ns_settings *settings; /* of the table that owns it (NONE: that of the static
+                                           folder, or the first); origins are there */
 };
 
 struct app {

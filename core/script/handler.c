@@ -173,15 +173,18 @@ static void handler_deinit(lua_State *L, struct handler *h) {
 
 /* --- all of them --- */
 
-static void read_mounts(lua_State *L, struct handlers *set) {
+static void read_mounts(lua_State *L, struct handlers *set, struct handler *h) {
     size_t wanted = field_list(L, "mounts");
-    set->mounts = memory_resize(set->mounts, (set->mount_count + wanted + 1) * sizeof *set->mounts);
+    size_t room = set->mount_count + wanted + 1;
+    set->mounts = memory_resize(set->mounts, room * sizeof *set->mounts);
+    set->mount_owners = memory_resize(set->mount_owners, room * sizeof(struct handler *));
     for (size_t i = 0; i < wanted; i++) {
         struct static_mount *mount = &set->mounts[set->mount_count];
+        *mount = (struct static_mount){NULL, NULL};
+        set->mount_owners[set->mount_count++] = h;
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
         mount->prefix = field_text(L, "prefix");
         mount->folder = field_text(L, "folder");
-        set->mount_count++;
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -213,7 +216,7 @@ static void read_tables(lua_State *L, struct handlers *set, const struct config 
         handler_init(h, set);
         lua_rawgeti(L, -1, (lua_Integer)set->count);
         read_handler(L, h, config);
-        read_mounts(L, set);
+        read_mounts(L, set, h);
         read_timers(L, set, h);
         lua_pop(L, 1);
     }
@@ -337,6 +340,7 @@ static void handlers_free(struct script *s, void *handlers) {
     free(set->routes);
     free(set->timers);
     free(set->mounts);
+    free(set->mount_owners);
     free(set);
 }
 
@@ -369,4 +373,17 @@ struct handler *handlers_find(const struct handlers *set, struct span path) {
         }
     }
     return found;
+}
+
+struct handler *handlers_find_mount(const struct handlers *set, struct span path) {
+    struct handler *owner = NULL;
+    long longest = -1;
+    for (size_t i = 0; i < set->mount_count; i++) {
+        long covered = static_mount_covers(&set->mounts[i], path);
+        if (covered > longest) {
+            longest = covered;
+            owner = set->mount_owners[i];
+        }
+    }
+    return owner;
 }

@@ -49,6 +49,7 @@ struct handlers {
     struct timer_spec *timers;
     size_t timer_count;
     struct static_mount *mounts;
+    struct handler **mount_owners; /* whose each of them is */
     size_t mount_count;
     struct handler retired; /* of namespaces that no table names any more: refuses everything */
 };
@@ -61,5 +62,7 @@ int handlers_compile(struct version *version, struct writer *error);
 struct handlers *handlers_current(const struct script *s);
 /* The table whose namespace this path is in; NULL: none. */
 struct handler *handlers_find(const struct handlers *set, struct span path);
+/* The table whose static folder this path is in; NULL: none. */
+struct handler *handlers_find_mount(const struct handlers *set, struct span path);
 
 #endif

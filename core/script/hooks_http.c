@@ -87,7 +87,8 @@ static void app_resolve(struct app *app, const struct request *r, struct target 
     if (!set) {
         return;
     }
-    target->settings = &set->items[0].settings;
+    struct handler *owner = handlers_find_mount(set, request_path(r));
+    target->settings = owner ? &owner->settings : &set->items[0].settings;
     if (resolve_route(hooks, set, r, target)) {
         return;
     }

@@ -282,6 +282,21 @@ static void each_table_guards_its_own(void **state) {
     assert_string_equal(answer_body(ask(w, "GET /elsewhere", "")), "a");
 }
 
+/* Files are behind the guard of the table that names their folder. */
+static void static_folders_have_their_tables_guard(void **state) {
+    struct world *w = *state;
+    serve(w, "local function guard(name)\n"
+             "  return function(q) return 200, name end\n"
+             "end\n"
+             "return {\n"
+             "  { namespace = '/a', on_request = guard 'a', static = '.' },\n"
+             "  { namespace = '/b', on_request = guard 'b', static = { ['/b/files'] = '.' } },\n"
+             "}");
+    assert_string_equal(answer_body(ask(w, "GET /app.lua", "")), "a");
+    assert_string_equal(answer_body(ask(w, "GET /b/files/app.lua", "")), "b");
+    assert_string_equal(answer_body(ask(w, "GET /b/filesystem", "")), "a");
+}
+
 /* --- streams --- */
 
 static void mw_sse_turns_a_request_into_a_client(void **state) {
@@ -332,6 +347,7 @@ int main(void) {
         T(head_has_routes_of_its_own_or_those_of_get),
         T(a_waiting_route_answers_later),
         T(the_guard_lets_pass_refuses_or_answers),
+        T(static_folders_have_their_tables_guard),
         T(each_table_guards_its_own),
         T(mw_sse_turns_a_request_into_a_client),
     };
