@@ -18,6 +18,13 @@ local function echo(client, data, kind) client:send(data, kind) end
 return {
   { on_message = echo },
   { namespace = "/small", limits = { max_payload = ${limits.SMALL} }, on_message = echo },
+  {
+    namespace = "/bye",
+    on_message = function(client)
+      client:send("last words")
+      client:disconnect("bye")
+    end,
+  },
 }
 `;
 

@@ -128,8 +128,33 @@ const codes = [
   })),
 ];
 
+// "/bye" answers the first message and closes. What comes then is not answered, whatever it is, until
+// the client's own close frame.
+const bye = (name, ...late) => ({
+  name,
+  sent: [frame(TEXT, "bye"), ...late],
+  answers: [text("last words")],
+  code: 1000,
+  target: "/bye",
+});
+
+const byServer = [
+  bye("answered by a close", END),
+  bye("answered by a close with another code", closeFrame(1001, "me too")),
+  bye("answered by a close without a code", frame(CLOSE)),
+  bye("a text before the answer", frame(TEXT, "late"), END),
+  bye("a ping before the answer", frame(PING, "late"), END),
+  bye("the beginning of a message before the answer", begin("late"), END),
+  bye("a whole message in fragments before the answer", begin("one"), last("two"), END),
+  bye("a text of 256 KiB before the answer", frame(TEXT, long), END),
+  bye("answered by what breaks the rules", frame(3, "late", { rsv: 7 })),
+  bye("answered by a text that is not UTF-8", frame(TEXT, bytes(0xff))),
+  bye("answered by a close with a code that must not be", closeFrame(1005)),
+];
+
 module.exports = {
   "the order of a close": order,
   "the length of a close": lengths,
   "the codes of a close": codes,
+  "a close by the server": byServer,
 };
