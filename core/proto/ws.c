@@ -316,6 +316,7 @@ void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
     struct ws_client *w = memory_zalloc(sizeof *w);
     LIST_INIT(&w->acks);
     server->count++;
+    server->metrics->http_requests[1]++; /* a head that http/response has not seen */
     w->client.ops = &wires[agreement.window ? agreement.window - WS_WINDOW_MIN + 1 : 0];
     w->client.script = verdict->script;
     ws_conn_start(&w->ws, &server->shared, conn, agreement.window, &handler);

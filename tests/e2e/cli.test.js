@@ -246,6 +246,7 @@ describe("metrics", () => {
       'moonwire_clients_total{wire="sse"}': 1,
       'moonwire_handler_calls_total{hook="event"}': 2,
       'moonwire_handler_calls_total{hook="route"}': 1,
+      'moonwire_http_requests_total{status="1xx"}': 1,
       'moonwire_http_requests_total{status="4xx"}': 1,
     };
     const read = () => Promise.all(Object.keys(names).map((name) => metric(server, name)));
