@@ -6,6 +6,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -56,6 +57,16 @@ static int take_options(struct config *config, int argc, char **argv, const char
         return 1;
     }
     return 0;
+}
+
+/* A descriptor that is closed would be given to the next file that is opened, and what is logged
+ * would then go into a socket or worse. */
+static void keep_standard_files(void) {
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO) {
+        fd = open("/dev/null", O_RDWR);
+    }
+    close(fd);
 }
 
 /* Each connection is a file; the soft limit is often 1,024. */
@@ -238,6 +249,7 @@ static bool asks_help(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
+    keep_standard_files();
     if (asks_help(argc, argv)) {
         (void)run_help(NULL, 0, NULL);
         return argc < 2 ? 2 : 0;

@@ -350,4 +350,17 @@ describe("the end", () => {
     assert.equal((await request(server.url, "/page")).body, "root");
     await server.stop();
   });
+
+  // What is opened first would otherwise become standard error, and log lines would go into it.
+  it("is in order without a standard error", async () => {
+    const folder = makeFolder({ "app.lua": APP });
+    const server = startProcess("/bin/sh", [
+      ...["-c", 'exec "$@" 2>&-', "sh", BINARY, "run", path.join(folder, "app.lua")],
+      ...["--host", "127.0.0.1", "--port", "0", "--control", path.join(folder, "control.sock")],
+    ]);
+    const [, url] = await server.said(/ on (http:\/\/127\.0\.0\.1:\d+)\//);
+    assert.equal(fs.readlinkSync(`/proc/${server.child.pid}/fd/2`), "/dev/null");
+    assert.equal((await request(url, "/page")).body, "root");
+    assert.equal(await server.kill("SIGTERM"), 0);
+  });
 });
