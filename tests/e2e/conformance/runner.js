@@ -44,7 +44,7 @@ function fragments(opcode, payload, size, { rsv = 0 } = {}) {
   return frames;
 }
 
-// What follows the header of a frame that announces `length` bytes of payload.
+// The beginning of a frame that announces `length` bytes of payload.
 function beginningOfFrame(opcode, payload, length) {
   return frame(opcode, payload, { length });
 }
