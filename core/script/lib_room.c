@@ -161,10 +161,10 @@ int audience_namespace(lua_State *L) {
     if (!ns) {
         return luaL_error(L, "no handler table has the namespace '%s'", name.at);
     }
-    struct scope *scope = scope_get(hooks_of(L), ns);
-    /* The object of the scope takes a reference of its own; ours must not be lost to an error. */
-    scope->base.refs--;
-    audience_push_namespace(L, scope, 0);
+    /* Our reference must not be lost to an error, so a userdata has it. */
+    struct scope **box = type_push(L, TYPE_SCOPE, sizeof *box, 0);
+    *box = scope_get(hooks_of(L), ns);
+    audience_push_namespace(L, *box, 0);
     return 1;
 }
 
