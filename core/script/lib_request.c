@@ -105,6 +105,18 @@ static bool push_decoded(lua_State *L, struct span text) {
     return true;
 }
 
+/* Sets the key to the value on top of it, unless it is there: of a name that comes twice the first
+ * counts, as for request_query_value. */
+static void set_first(lua_State *L) {
+    lua_pushvalue(L, -2);
+    if (lua_rawget(L, -4) == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_rawset(L, -3);
+    } else {
+        lua_pop(L, 3);
+    }
+}
+
 static void push_query(lua_State *L, const struct request *r) {
     struct span rest = request_query(r), key, value;
     lua_newtable(L);
@@ -113,7 +125,7 @@ static void push_query(lua_State *L, const struct request *r) {
             continue;
         }
         if (push_decoded(L, value)) {
-            lua_rawset(L, -3);
+            set_first(L);
         } else {
             lua_pop(L, 1);
         }
@@ -140,7 +152,7 @@ static void push_cookies(lua_State *L, const struct request *r) {
     while (cookie_next(&rest, &name, &value)) {
         push_span(L, name);
         push_span(L, value);
-        lua_rawset(L, -3);
+        set_first(L);
     }
 }
 

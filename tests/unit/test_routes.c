@@ -208,8 +208,8 @@ static void a_route_sees_the_request(void **state) {
                   "end\n"
                   "r['POST /bad'] = function(q) return { json = q.json == nil } end\n"
                   "return app");
-    const char *a = ask(w, "POST /look?a=x%26y&b",
-                        "x-thing: one\r\nCookie: j=1; k=2\r\nAuthorization: bearer tok\r\n"
+    const char *a = ask(w, "POST /look?a=x%26y&b&a=z",
+                        "x-thing: one\r\nCookie: j=1; k=2; k=3\r\nAuthorization: bearer tok\r\n"
                         "Content-Length: 7\r\n\r\n{\"n\":4}");
     assert_string_equal(answer_body(a),
                         "[\"POST\",\"/look\",\"x&y\",\"one\",\"2\",\"{\\\"n\\\":4}\",4,"
