@@ -85,12 +85,14 @@ void core_stop(struct script *s) {
 
 /* --- spawn ------------------------------------------------------------------------------------ */
 
-/* The data of a spawned task is the reference of a table: the function and its arguments. */
+/* The data of a spawned task is the reference of a table: the function and its arguments, as
+ * table.pack makes it, for any of them may be nil. */
 static int begin_spawned(lua_State *L, void *data) {
     int ref = (int)(intptr_t)data;
     lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
     luaL_unref(L, LUA_REGISTRYINDEX, ref);
-    int count = (int)luaL_len(L, 1);
+    lua_getfield(L, 1, "n");
+    int count = (int)lua_tointeger(L, -1);
     luaL_checkstack(L, count, "mw.spawn");
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, 1, i);
@@ -119,7 +121,9 @@ static int core_spawn(lua_State *L) {
     if (task == NULL) {
         return luaL_error(L, "mw.spawn: nothing begins while a handler table is read");
     }
-    lua_createtable(L, count, 0);
+    lua_createtable(L, count, 1);
+    lua_pushinteger(L, count);
+    lua_setfield(L, -2, "n");
     lua_insert(L, 1);
     for (int i = count; i >= 1; i--) {
         lua_rawseti(L, 1, i);

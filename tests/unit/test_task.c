@@ -265,6 +265,15 @@ static void spawned_runs_after_its_maker(void **state) {
     assert_string_equal(run_to_end(&f, &piece, "return table.concat(order, ' ')"), "maker spawned");
 }
 
+static void spawned_gets_every_argument(void **state) {
+    (void)state;
+    struct piece piece;
+    run_to_end(&f, &piece,
+               "require 'moonwire'.spawn(function(...)\n"
+               "  got = select('#', ...) .. tostring((select(3, ...))) end, nil, nil, 'x', nil)");
+    assert_string_equal(run_to_end(&f, &piece, "return got"), "4x");
+}
+
 /* Tasks that spawn tasks for ever leave the loop its turns. */
 static void does_not_starve_the_loop(void **state) {
     (void)state;
@@ -325,6 +334,7 @@ int main(void) {
         TEST(resuming_oneself_is_an_error),
         TEST(closes_what_an_error_leaves_open),
         TEST(spawned_runs_after_its_maker),
+        TEST(spawned_gets_every_argument),
         TEST(does_not_starve_the_loop),
         TEST(wants_of_memory_are_an_error),
         TEST(abandons_what_waits_at_the_end),
