@@ -295,6 +295,10 @@ static int request(lua_State *L) {
 static int except(lua_State *L) {
     const struct audience *a = audience_check(L, "except");
     type_check(L, 2, TYPE_CLIENT, "except");
+    if (lua_getiuservalue(L, 1, 2) != LUA_TNIL && !lua_rawequal(L, -1, 2)) {
+        return luaL_error(L, "except: one client is left out already, and there is room for one");
+    }
+    lua_settop(L, 2);
     push_copy(L, a);
     set_except(L, 2);
     return 1;
