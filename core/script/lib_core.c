@@ -3,6 +3,7 @@
 #include "script/lib_core.h"
 
 #include "base/memory.h"
+#include "base/nearest.h"
 #include "script/binding.h"
 #include "script/json_bridge.h"
 #include "script/task.h"
@@ -277,9 +278,30 @@ static void push_environment(lua_State *L) {
     }
 }
 
+/* --- for validate.lua ------------------------------------------------------------------------- */
+
+/* nearest(word, names): the one of the list that was probably meant, or nil. */
+static int core_nearest(lua_State *L) {
+    struct span word = binding_check_span(L, 1);
+    unsigned least = nearest_limit(word) + 1;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    lua_pushnil(L);
+    for (lua_Integer i = 1; lua_rawgeti(L, 2, i) == LUA_TSTRING; i++) {
+        unsigned distance = nearest_distance(word, binding_span(L, 4));
+        if (distance < least) {
+            least = distance;
+            lua_copy(L, 4, 3);
+        }
+        lua_pop(L, 1);
+    }
+    lua_settop(L, 3);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"sleep", core_sleep}, {"spawn", core_spawn}, {"log", core_log}, {"now", core_now},
-    {"iso", core_iso},     {"state", core_state}, {NULL, NULL},
+    {"sleep", core_sleep}, {"spawn", core_spawn}, {"log", core_log},         {"now", core_now},
+    {"iso", core_iso},     {"state", core_state}, {"nearest", core_nearest}, {NULL, NULL},
 };
 
 int luaopen_moonwire_core(lua_State *L) {

@@ -2,6 +2,8 @@
 --- copies into C. It changes nothing in the tables it is given and runs none of their functions.
 --- All problems are collected, so that one attempt to load names every one of them.
 
+local nearest = require "moonwire.core".nearest
+
 local HOOKS = {
   "on_request", "on_auth", "on_connect", "on_message", "on_join", "on_leave", "on_disconnect",
   "on_reload",
@@ -26,33 +28,6 @@ local function set(list)
   local result = {}
   for _, value in ipairs(list) do result[value] = true end
   return result
-end
-
--- The number of single-character edits between two words (Levenshtein), row by row.
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do row[j] = j end
-  for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local above = row[j]
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      row[j] = math.min(above + 1, row[j - 1] + 1, diagonal + cost)
-      diagonal = above
-    end
-  end
-  return row[#b]
-end
-
--- The known word nearest to this one, if it is near enough to be a slip of the finger.
-local function nearest(word, known)
-  local best, best_distance
-  for _, candidate in ipairs(known) do
-    local d = distance(word:lower(), candidate)
-    if not best or d < best_distance then best, best_distance = candidate, d end
-  end
-  if best and best_distance <= math.max(2, #best // 3) then return best end
 end
 
 -- A value in a message: short, on one line, with its type where that is not plain to see.
