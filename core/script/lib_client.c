@@ -308,9 +308,9 @@ static void push_field(lua_State *L, struct client_box *box, enum field field) {
     }
 }
 
-/* Upvalue 1: name -> method, or the number of a field. */
+/* Upvalue 1: name -> method, or the number of a field. Every call of a method passes here, so that
+ * methods, which check their client themselves, come first. */
 static int client_index(lua_State *L) {
-    struct client_box *box = check(L, "this");
     lua_pushvalue(L, 2);
     int kind = lua_rawget(L, lua_upvalueindex(1));
     if (kind == LUA_TFUNCTION) {
@@ -318,7 +318,7 @@ static int client_index(lua_State *L) {
     }
     if (kind == LUA_TNUMBER) {
         enum field field = (enum field)lua_tointeger(L, -1);
-        push_field(L, box, field);
+        push_field(L, check(L, field_names[field]), field);
         return 1;
     }
     return luaL_error(L, "a client has no '%s' (an app's own fields live in client.data)",

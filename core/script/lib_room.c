@@ -200,9 +200,11 @@ void audience_event(lua_State *L, struct message *m) {
 }
 
 void audience_frame(lua_State *L, struct message *m) {
-    static const char *const frame_kinds[] = {"text", "binary", NULL};
     struct span data = binding_check_span(L, 2);
-    bool binary = luaL_checkoption(L, 3, "text", frame_kinds) == 1;
+    struct span kind = lua_isnoneornil(L, 3) ? SPAN("text") : binding_check_span(L, 3);
+    bool binary = span_equal(kind, SPAN("binary"));
+    luaL_argcheck(L, binary || span_equal(kind, SPAN("text")), 3,
+                  "expected \"text\" or \"binary\"");
     luaL_argcheck(L, binary || utf8_valid(data.at, data.len), 2,
                   "is not UTF-8: send it as \"binary\"");
     message_init(m, binary ? MESSAGE_BINARY : MESSAGE_TEXT);
