@@ -30,7 +30,6 @@ struct ws_client {
     struct client client;
     struct ws_conn ws;
     LIST_HEAD(, ws_ack) acks; /* not answered yet */
-    bool released;
 };
 
 /* A reply that the app owes. It outlives the client, which then forgets it. */
@@ -124,7 +123,7 @@ static void resume(struct client *c) {
 }
 
 static void free_if_done(struct ws_client *w) {
-    if (w->released && !w->ws.conn) {
+    if (!w->client.ns && !w->ws.conn) {
         free(w);
     }
 }
@@ -136,7 +135,7 @@ static void release(struct client *c) {
         LIST_REMOVE(ack, link);
         ack->client = NULL;
     }
-    w->released = true;
+    w->client.ns = NULL; /* says that it is released */
     free_if_done(w);
 }
 
@@ -202,7 +201,7 @@ static struct ack *new_ack(struct ws_client *w, struct span id) {
 static size_t max_payload(const struct ws_conn *ws) {
     const struct ws_client *w = of_conn(ws);
     /* A released client has no namespace any more, and what comes is only read for its frames. */
-    const struct ns_settings *settings = w->released ? NULL : ns_settings(w->client.ns);
+    const struct ns_settings *settings = w->client.ns ? ns_settings(w->client.ns) : NULL;
     return settings ? settings->max_payload : server_of(w)->config->max_payload;
 }
 
@@ -319,7 +318,7 @@ void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
     server->metrics->http_requests[1]++; /* a head that http/response has not seen */
     w->client.ops = &wires[agreement.window ? agreement.window - WS_WINDOW_MIN + 1 : 0];
     w->client.script = verdict->script;
-    ws_conn_start(&w->ws, &server->shared, conn, agreement.window, &handler);
+    ws_conn_start(&w->ws, &server->shared, conn, agreement.window);
     /* If the conn closes over this, the client is there for a moment and then gone. */
     (void)conn_write_bytes(conn, writer_span(&head).at, writer_len(&head));
     writer_deinit(&head);
@@ -336,7 +335,7 @@ void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
 struct ws_server *ws_server_new(struct io *io, const struct config *config, struct app *app,
                                 struct metrics *metrics) {
     struct ws_server *server = memory_zalloc(sizeof *server);
-    ws_shared_init(&server->shared, io);
+    ws_shared_init(&server->shared, io, &handler);
     server->config = config;
     server->app = app;
     server->metrics = metrics;

@@ -28,8 +28,9 @@ struct ws_pong {
     char bytes[WS_CONTROL_MAX];
 };
 
-void ws_shared_init(struct ws_shared *shared, struct io *io) {
-    *shared = (struct ws_shared){.io = io, .deflate = ws_deflate_new()};
+void ws_shared_init(struct ws_shared *shared, struct io *io,
+                    const struct ws_conn_handler *handler) {
+    *shared = (struct ws_shared){.io = io, .handler = handler, .deflate = ws_deflate_new()};
 }
 
 void ws_shared_deinit(struct ws_shared *shared) {
@@ -103,7 +104,8 @@ static void fail(struct ws_conn *w, int code) {
     }
     finish(w);
     if (open) {
-        w->handler->on_closing(w, code == WS_CODE_TOO_BIG ? "message too big" : "protocol error");
+        w->shared->handler->on_closing(w, code == WS_CODE_TOO_BIG ? "message too big"
+                                                                  : "protocol error");
     }
 }
 
@@ -114,7 +116,7 @@ static void on_close_frame(struct ws_conn *w, int code) {
     }
     finish(w);
     if (open) {
-        w->handler->on_closing(w, "client closed");
+        w->shared->handler->on_closing(w, "client closed");
     }
 }
 
@@ -151,7 +153,7 @@ static void on_timeout(struct timeout *timeout) {
     } else if (w->pinged || w->paused) {
         bool slow = w->paused & PAUSE_OUTPUT;
         abort_now(w, UV_ETIMEDOUT);
-        w->handler->on_closing(w, slow ? "slow consumer" : "ping timeout");
+        w->shared->handler->on_closing(w, slow ? "slow consumer" : "ping timeout");
     } else {
         w->pinged = true;
         send_control(w, WS_PING, NULL, 0);
@@ -236,7 +238,7 @@ static void deliver(struct ws_conn *w, const struct ws_received *got, size_t max
             return;
         }
     }
-    bool more = w->handler->on_message(w, bytes, binary);
+    bool more = w->shared->handler->on_message(w, bytes, binary);
     if (w->state != STATE_OPEN) {
         return; /* It has closed the connection: read on for the peer's close frame. */
     }
@@ -260,7 +262,7 @@ static void receive(struct ws_conn *w, const struct ws_received *got, size_t max
 }
 
 void ws_conn_feed(struct ws_conn *w, char *bytes, size_t len) {
-    struct ws_limits limits = {w->handler->max_payload(w), w->window != 0};
+    struct ws_limits limits = {w->shared->handler->max_payload(w), w->window != 0};
     struct ws_pool *pool = &w->shared->pool;
     char *at = bytes;
     char *end = bytes + len;
@@ -309,7 +311,7 @@ static void on_end(struct conn *conn) {
     bool open = w->state == STATE_OPEN;
     finish(w);
     if (open) {
-        w->handler->on_closing(w, "client closed");
+        w->shared->handler->on_closing(w, "client closed");
     }
 }
 
@@ -323,11 +325,11 @@ static void on_close(struct conn *conn, int error) {
     free(w->pong);
     w->pong = NULL;
     if (open) {
-        w->handler->on_closing(w, error == 0            ? "client closed"
-                                  : error == UV_ENOBUFS ? "slow consumer"
-                                                        : "transport error");
+        w->shared->handler->on_closing(w, error == 0            ? "client closed"
+                                          : error == UV_ENOBUFS ? "slow consumer"
+                                                                : "transport error");
     }
-    w->handler->on_gone(w);
+    w->shared->handler->on_gone(w);
 }
 
 static const struct conn_handler conn_events = {
@@ -335,11 +337,9 @@ static const struct conn_handler conn_events = {
 
 /* --- the rest of the interface -------------------------------------------------------------- */
 
-void ws_conn_start(struct ws_conn *w, struct ws_shared *shared, struct conn *conn, int window,
-                   const struct ws_conn_handler *handler) {
+void ws_conn_start(struct ws_conn *w, struct ws_shared *shared, struct conn *conn, int window) {
     *w = (struct ws_conn){.conn = conn,
                           .shared = shared,
-                          .handler = handler,
                           .window = (uint8_t)window,
                           .timeout = {.expired = on_timeout}};
     conn_set_handler(conn, &conn_events, w);

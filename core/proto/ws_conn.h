@@ -27,17 +27,17 @@ struct ws_conn_handler {
 /* What the WebSockets of a worker share. */
 struct ws_shared {
     struct io *io;
+    const struct ws_conn_handler *handler;
     struct ws_pool pool;
     struct ws_deflate *deflate;
 };
-void ws_shared_init(struct ws_shared *shared, struct io *io);
+void ws_shared_init(struct ws_shared *shared, struct io *io, const struct ws_conn_handler *handler);
 void ws_shared_deinit(struct ws_shared *shared);
 
 /* Embedded by its user; its members are private but for `conn`. */
 struct ws_conn {
     struct conn *conn; /* NULL: gone */
     struct ws_shared *shared;
-    const struct ws_conn_handler *handler;
     struct ws_reader reader;
     struct ws_pong *pong;   /* the answer to the latest ping, while output is blocked */
     struct timeout timeout; /* of a quiet client, or of the peer's part in closing */
@@ -51,8 +51,7 @@ struct ws_conn {
 
 /* Takes over a connection whose handshake has been answered, and waits for frames. `window` as
  * negotiated. The bytes read beyond the handshake are passed on with ws_conn_feed. */
-void ws_conn_start(struct ws_conn *w, struct ws_shared *shared, struct conn *conn, int window,
-                   const struct ws_conn_handler *handler);
+void ws_conn_start(struct ws_conn *w, struct ws_shared *shared, struct conn *conn, int window);
 void ws_conn_feed(struct ws_conn *w, char *bytes, size_t len);
 
 /* Queues a frame that the caller has encoded. As conn_write; UV_ECANCELED once it closes. */

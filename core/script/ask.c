@@ -101,7 +101,7 @@ void ask_answer(struct session *s, uint64_t id, struct span args, struct span er
 
 void ask_fail(struct session *s, const char *code) {
     /* Who is woken may ask again: only what has been asked until now ends. */
-    uint64_t last = s->hooks->ask_count;
+    uint64_t last = s->scope->hooks->ask_count;
     struct ask_leg *leg = LIST_FIRST(&s->asks);
     while (leg) {
         struct ask *ask = leg->ask;

@@ -77,7 +77,7 @@ static int begin_event(lua_State *L, void *data) {
     if (h->events == LUA_NOREF || lua_rawget(L, 1) == LUA_TNIL) {
         if (h->any == LUA_NOREF) {
             item_answer_code(s, "not_found");
-            log_printf(s->hooks->script->env.log, LOG_DEBUG, "no handler for the event %.*s",
+            log_printf(s->scope->hooks->script->env.log, LOG_DEBUG, "no handler for the event %.*s",
                        (int)s->item->name.len, s->item->name.at);
             return -1;
         }

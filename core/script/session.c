@@ -13,14 +13,13 @@
 static line_run run_item;
 
 static struct script *script_in(const struct session *s) {
-    return s->hooks->script;
+    return s->scope->hooks->script;
 }
 
 struct session *session_new(struct hooks *hooks, struct ns *ns, const struct request *request) {
     struct session *s = memory_zalloc(sizeof *s);
     line_init(&s->line);
     LIST_INIT(&s->asks);
-    s->hooks = hooks;
     s->request = request ? request_keep(request) : NULL;
     s->scope = scope_get(hooks, ns);
     s->object = LUA_NOREF;
@@ -32,7 +31,7 @@ struct session *session_new(struct hooks *hooks, struct ns *ns, const struct req
  * Lua: nothing here allocates, so nothing raises. */
 static void empty_object(lua_State *L, struct session *s) {
     int top = lua_gettop(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->client_objects);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->scope->hooks->client_objects);
     if (s->object != LUA_NOREF) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->object);
     } else {
@@ -301,7 +300,7 @@ void session_push_object(lua_State *L, struct session *s) {
         return;
     }
     bool again = s->seen;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->client_objects);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->scope->hooks->client_objects);
     if (lua_rawgetp(L, -1, s) == LUA_TNIL) {
         lua_pop(L, 1);
         push_new_object(L, s);
@@ -316,7 +315,7 @@ void session_pin_object(lua_State *L, struct session *s, int index) {
     if (s->object == LUA_NOREF) {
         lua_pushvalue(L, index);
         s->object = luaL_ref(L, LUA_REGISTRYINDEX);
-        lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->client_objects);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->scope->hooks->client_objects);
         lua_pushnil(L);
         lua_rawsetp(L, -2, s);
         lua_pop(L, 1);

@@ -11,7 +11,6 @@ struct ask_leg;
 
 struct session {
     struct line line;
-    struct hooks *hooks;
     struct client *client;     /* NULL before it is connected and after its release */
     struct request *request;   /* the one it came with, kept; may be NULL */
     struct scope *scope;       /* owns a reference */
@@ -24,11 +23,11 @@ struct session {
     int user;         /* references in the registry, or LUA_NOREF: the user, */
     int object;       /* and the Lua object once it has to stay */
     uint8_t running;  /* the kind of the item that is being handled */
-    bool begun;       /* the item's handler has been called */
-    bool stopped;     /* the transport has been told to stop reading */
-    bool closed;      /* on_close has been heard */
-    bool released;
-    bool seen; /* Lua has had its object */
+    bool begun : 1;   /* the item's handler has been called */
+    bool stopped : 1; /* the transport has been told to stop reading */
+    bool closed : 1;  /* on_close has been heard */
+    bool released : 1;
+    bool seen : 1; /* Lua has had its object */
 };
 
 /* The Lua object of a client. */

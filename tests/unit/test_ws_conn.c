@@ -66,7 +66,7 @@ static const struct ws_conn_handler handler = {max_payload, on_message, on_closi
 
 static void on_accept(struct conn *conn, void *data) {
     struct end *e = data;
-    ws_conn_start(&e->ws, &e->shared, conn, e->window, &handler);
+    ws_conn_start(&e->ws, &e->shared, conn, e->window);
     e->started = true;
 }
 
@@ -76,7 +76,7 @@ static void end_init(struct end *e) {
     e->f.config.ping_interval = e->f.config.ping_timeout = 60000;
     e->f.config.control_rate = 100;
     e->max_payload = 1 << 20;
-    ws_shared_init(&e->shared, &e->f.io);
+    ws_shared_init(&e->shared, &e->f.io, &handler);
 }
 
 static void end_start(struct end *e) {
