@@ -195,6 +195,7 @@ static void on_read_end(struct conn *conn) {
 
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf) {
     struct conn *conn = stream->data;
+    conn->io->lap = 0;
     if (len > 0) {
         conn->io->metrics->bytes_received += (uint64_t)len;
         if (!conn->finishing)

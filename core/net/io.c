@@ -27,7 +27,9 @@ static bool io_has_work(const struct io *io) {
 
 static void on_prepare(uv_prepare_t *prepare) {
     struct io *io = prepare->data;
+    io->lap = 0; /* handlers may run in here, and poll sleeps after it */
     io_end_turn(io);
+    io->lap = 0;
     if (!io_has_work(io))
         uv_idle_stop(&io->idle);
 }
@@ -128,6 +130,7 @@ static void flush_dirty(struct io *io) {
         conn->dirty = 0;
         conn_flush(conn);
     }
+    io->lap = 0;
 }
 
 void io_end_turn(struct io *io) {

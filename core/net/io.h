@@ -42,6 +42,8 @@ struct io {
     uint64_t armed;              /* when the timer fires; UINT64_MAX: it does not run */
     struct peer *peers;          /* connections by address, see net/peers.h */
     int refusing;                /* connections that are being told 503 */
+    uint64_t lap; /* uv_hrtime() when a handler ended, while nothing but what was read
+                     together has been dealt with since; 0: look at the clock */
     bool stopped;
 };
 
