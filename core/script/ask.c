@@ -152,6 +152,7 @@ static void push_answer(lua_State *L, const struct ask_leg *leg, int client) {
     struct span code;
     int top = lua_gettop(L);
     int count = push_values(L, leg, &code);
+    luaL_checkstack(L, 3, "answer");
     lua_createtable(L, count > 0 ? count : 0, 2);
     if (count < 0) {
         lua_pushlstring(L, code.at, code.len);
