@@ -70,16 +70,16 @@ mw.http = require "moonwire.http"
 mw.log = {}
 
 local function write(level, text, fields)
-  local names, flat = {}, {}
-  for name in pairs(fields or {}) do
-    names[#names + 1] = tostring(name)
+  local keys, flat = {}, {}
+  for key in pairs(fields or {}) do
+    keys[#keys + 1] = key
   end
-  table.sort(names)
-  for i, name in ipairs(names) do
-    flat[2 * i - 1] = name
-    flat[2 * i] = fields[name]
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  for i, key in ipairs(keys) do
+    flat[2 * i - 1] = tostring(key)
+    flat[2 * i] = fields[key]
   end
-  core.log(level, text, table.unpack(flat, 1, 2 * #names))
+  core.log(level, text, table.unpack(flat, 1, 2 * #keys))
 end
 
 for _, level in ipairs { "debug", "info", "warn", "error" } do

@@ -251,12 +251,13 @@ static void log_lines_carry_the_version(void **state) {
     struct piece piece;
     fixture_write(&f, "app.lua",
                   "app = function() print('hello', 1) "
-                  "require 'moonwire'.log.warn('careful', {b = 2, a = {1}}) end");
+                  "require 'moonwire'.log.warn('careful', {b = 2, a = {1}, [7] = 'seven'}) end");
     assert_null(reload());
     run_to_end(&f, &piece, "return app()");
     const char *log = fixture_log(&f).at;
     assert_non_null(strstr(log, "version=1"));
     assert_non_null(strstr(log, "a=[1]"));
+    assert_non_null(strstr(log, "7=seven"));
     assert_true(strstr(log, "a=[1]") < strstr(log, "b=2"));
 }
 
