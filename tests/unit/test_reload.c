@@ -60,24 +60,67 @@ static void a_reload_changes_handlers_and_keeps_clients(void **state) {
     app_client_free(d);
 }
 
-static void fifty_reloads_leave_memory_where_it_was(void **state) {
-    struct app_fixture *f = *state;
-    static const char source[] = HEAD "app.timers.t = { every = 60, run = function() end }\n"
-                                      "app.routes = { ['GET /x/:id'] = function() end }\n"
-                                      "function app.on_connect(c) c.data.x = {} end\n"
-                                      "return app";
-    app_serve(f, source);
-    struct app_client *c = app_connect(f, "/");
-    size_t before = 0;
-    for (int i = 0; i < 60; i++) {
-        app_serve(f, source);
-        if (i == 9) {
-            before = script_memory(f->script);
-        }
+static void count_handle(uv_handle_t *handle, void *data) {
+    (void)handle;
+    ++*(int *)data;
+}
+
+static int handles(struct app_fixture *f) {
+    int count = 0;
+    uv_walk(&f->loop, count_handle, &count);
+    return count;
+}
+
+#define MANY                                                                      \
+    HEAD "app.timers.t = { every = 60, run = function() end }\n"                  \
+         "app.routes = { ['GET /x/:id'] = function() end }\n"                     \
+         "function app.on_connect(c) c.data.x = {} end\n"                         \
+         "function app.on_reload() error('not well') end\n"                       \
+         "function app.events.gc() collectgarbage() collectgarbage() end\n"       \
+         "function app.events.wait(c) return c:timeout(60):request('gate') end\n" \
+         "mw.spawn(function() mw.sleep(0) end)\n"
+
+/* The files in turn: as they are, with a timer that changes, with an error, without a timer. */
+static const char *const turns[] = {
+    MANY "return app",
+    MANY "app.timers.t.every = 61 app.timers.more = { every = 9, run = print } return app",
+    MANY "app.unknown = 1 return app",
+    MANY "error 'while it loads'",
+    MANY "app.timers = nil return { app, { namespace = '/second', events = { x = print } } }",
+};
+
+/* Memory and handles when the first file serves and nothing waits. */
+static size_t memory_at_rest(struct app_fixture *f, struct app_client *c) {
+    struct app_ack ack;
+    assert_int_equal(app_load(f, "return"), UV_EINVAL); /* the attempt that is kept */
+    app_serve(f, turns[0]);
+    for (int i = 0; i < 3; i++) {
         app_turn(f);
+        app_event(c, "gc", "", &ack);
     }
-    /* Garbage of a few versions may be waiting for its collection. */
-    assert_true(script_memory(f->script) < before * 3);
+    return script_memory(f->script);
+}
+
+static void fifty_reloads_leave_memory_and_handles_where_they_were(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack wait;
+    app_serve(f, turns[0]);
+    struct app_client *c = app_connect(f, "/");
+    size_t memory = 0;
+    int open = 0;
+    for (int i = 0; i < 60; i++) {
+        if (i == 10) {
+            memory = memory_at_rest(f, c);
+            open = handles(f);
+        }
+        app_event(c, "wait", "", &wait);
+        (void)app_load(f, turns[i % 5]);
+        app_turn(f);
+        app_answer(c, app_asked(c), "1"); /* which the version before hears */
+        assert_string_equal(wait.args, "1");
+    }
+    assert_in_range(memory_at_rest(f, c), 0, memory + memory / 50);
+    assert_int_equal(handles(f), open);
     app_client_free(c);
 }
 
@@ -113,7 +156,7 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, app_set_up, app_tear_down)
     const struct CMUnitTest tests[] = {
         T(a_reload_changes_handlers_and_keeps_clients),
-        T(fifty_reloads_leave_memory_where_it_was),
+        T(fifty_reloads_leave_memory_and_handles_where_they_were),
         T(timers_run_and_follow_a_reload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
