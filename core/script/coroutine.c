@@ -26,13 +26,13 @@ static enum outcome resume(lua_State *L, lua_State *co, int nargs, int *results)
     task_enter_frame(s, &frame, co, false);
     int status = lua_resume(co, L, nargs, results);
     task_leave_frame(s, &frame);
+    if (task_has_mark(co)) {
+        return WAITS; /* even if the budget ended on the way: the task is parked already */
+    }
     if (budget_over(s->budget)) {
         return OVER_BUDGET;
     }
-    if (status != LUA_OK && status != LUA_YIELD) {
-        return RAISED;
-    }
-    return task_has_mark(co) ? WAITS : FINISHED;
+    return status == LUA_OK || status == LUA_YIELD ? FINISHED : RAISED;
 }
 
 /* Moves the results to L: `true, ...` */

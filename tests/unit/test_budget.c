@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -99,6 +100,25 @@ static void waiting_is_not_counted(void **state) {
                         "well");
 }
 
+/* The signal may come when a call is about to wait, with no instruction of Lua's left to stop at: a
+ * long conversion is all that happens here. The call has waited then, and goes on. */
+static void a_call_that_waits_at_last_is_left_alone(void **state) {
+    (void)state;
+    struct piece piece;
+    const size_t size = (size_t)64 << 20;
+    char *text = malloc(size);
+    memset(text, ' ', size);
+    text[size - 1] = '0';
+    lua_pushlstring(f.script.L, text, size);
+    lua_setglobal(f.script.L, "text");
+    free(text);
+    assert_string_equal(run_to_end(&f, &piece,
+                                   "local co = coroutine.create(require 'moonwire.core'.sleep)\n"
+                                   "local ok = coroutine.resume(co, text)\n"
+                                   "return tostring(ok) .. coroutine.status(co)"),
+                        "truedead");
+}
+
 /* What an earlier call has left armed does not stop a later one. */
 static void a_coroutine_that_was_stopped_in_may_be_used(void **state) {
     (void)state;
@@ -155,6 +175,7 @@ int main(void) {
         TEST(stops_where_nothing_can_yield),
         TEST(stops_what_closes),
         TEST(waiting_is_not_counted),
+        TEST(a_call_that_waits_at_last_is_left_alone),
         TEST(a_coroutine_that_was_stopped_in_may_be_used),
         TEST(never_stops_the_next_call),
         TEST(without_a_budget_nothing_is_stopped),
