@@ -1,5 +1,4 @@
-// Server-sent events: what EventSource hears, the bytes of a stream, speaking through POST, and
-// streams that end.
+// Server-sent events: what EventSource hears, the bytes of a stream, and streams that end.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -14,8 +13,7 @@ const APP = `
 local mw = require "moonwire"
 local app = {
   rooms = { ["log:*"] = { history = { size = 10 } } },
-  limits = { max_payload = 2000 },
-  events = {}, routes = {}, timers = {},
+  events = {}, routes = {},
 }
 local events = app.events
 
@@ -40,14 +38,6 @@ function app.on_disconnect(client, reason)
 end
 
 function events.say(client, room, ...) return mw.room(room):emit("said", ...) end
-function events.add(client, a, b) return a + b end
-function events.pair() return 1, 2 end
-function events.nothing() end
-function events.null() return nil end
-function events.refuse(client, code) return nil, code, { n = 1 } end
-function events.broken() error "an event is broken" end
-function events.who(client) return { id = client.id, user = client.user.id, wire = client.wire } end
-function events.slow() mw.sleep(0.02) return "slow" end
 function events.kick(client, user) return mw.user(user):disconnect("kicked") end
 function events.bye(client) client:disconnect("bye") end
 function events.forms(client)
@@ -71,11 +61,6 @@ end
 
 return {
   app,
-  { namespace = "/other", events = { who = function(client) return client.id end } },
-  {
-    namespace = "/raw",
-    on_message = function(client, data, kind) mw.namespace():emit("raw", data, kind, client.wire) end,
-  },
   {
     namespace = "/ticks",
     on_connect = function(client) client:emit("message", "connected") end,
@@ -255,7 +240,7 @@ describe("a stream", () => {
     const { sid } = JSON.parse((await events.next("sid")).data);
     await post(server, `/?sid=${sid}`, { event: "bye" });
     await events.ended();
-    assert.equal((await post(server, `/?sid=${sid}`, { event: "who" })).status, 404);
+    assert.equal((await post(server, `/?sid=${sid}`, { event: "bye" })).status, 404);
   });
 
   it("that has gone is noticed at once", async () => {
@@ -274,160 +259,6 @@ describe("a stream", () => {
       client.destroy();
     }
     await watcher.close();
-  });
-});
-
-describe("a POST", () => {
-  const server = serving(APP);
-  const once = (event, ...args) => post(server, "/?user=one", { event, args });
-
-  it("is answered with the reply", async () => {
-    assert.deepEqual(await once("add", 1, 2).then(({ status, json }) => [status, json]), [200, 3]);
-    assert.deepEqual((await once("pair")).json, [1, 2]);
-    assert.equal((await once("nothing")).status, 204);
-    assert.deepEqual((await once("null")).json, null);
-    assert.equal((await once("slow")).json, "slow");
-    const { json } = await once("who");
-    assert.deepEqual([json.user, json.wire], ["one", "post"]);
-  });
-
-  it("is answered with the status of an error's code", async () => {
-    const statuses = {
-      unauthorized: 401,
-      forbidden: 403,
-      not_found: 404,
-      rate_limited: 429,
-      unavailable: 503,
-      odd: 400,
-    };
-    for (const [code, status] of Object.entries(statuses)) {
-      const answer = await once("refuse", code);
-      assert.equal(answer.status, status);
-      assert.deepEqual(answer.json, { error: { code, detail: { n: 1 } } });
-    }
-    const broken = await once("broken");
-    assert.deepEqual([broken.status, broken.json], [500, { error: { code: "internal_error" } }]);
-    assert.equal((await once("unheard_of")).status, 404);
-    assert.equal((await post(server, "/?user=nobody", { event: "add" })).status, 401);
-  });
-
-  it("must be an event", async () => {
-    for (const body of [
-      "",
-      "{}",
-      "[]",
-      "{'event':1}",
-      '{"event":1}',
-      '{"join":"x"}',
-      '[{"event":"add"}]',
-      "null",
-    ]) {
-      const answer = await request(server.url, "/", { method: "POST", body });
-      assert.deepEqual([answer.status, answer.json?.error.code], [400, "bad_message"], body);
-    }
-    const bad = await request(server.url, "/", {
-      method: "POST",
-      body: '{"event":"add","args":[01]}',
-    });
-    assert.equal(bad.status, 400);
-  });
-
-  it("may be as long as a message and no longer", async () => {
-    const body = (size) => `{"event":"add","args":[1,2],"pad":"${"x".repeat(size - 37)}"}`;
-    assert.equal(body(2000).length, 2000);
-    assert.equal((await request(server.url, "/", { method: "POST", body: body(2000) })).json, 3);
-    assert.equal(
-      (await request(server.url, "/", { method: "POST", body: body(2001) })).status,
-      413,
-    );
-  });
-
-  it("is neither connected nor disconnected", async () => {
-    const watcher = await connect(server, "/?user=watcher");
-    await watcher.find(({ event }) => event === "connected");
-    await watcher.join("watch");
-    await once("nothing");
-    await once("say", "watch", "marker");
-    assert.equal((await watcher.next()).event, "said");
-    await watcher.close();
-  });
-
-  it("of a raw namespace is a frame", async () => {
-    const peer = await connect(server, "/raw");
-    const send = (body, type) =>
-      request(server.url, "/raw", { method: "POST", body, headers: { "Content-Type": type } });
-    assert.equal((await send("text", "text/plain")).status, 204);
-    assert.deepEqual((await peer.next()).args, ["text", "text", "post"]);
-    assert.equal((await send("bytes", "application/octet-stream")).status, 204);
-    assert.deepEqual((await peer.next()).args, ["bytes", "binary", "post"]);
-    assert.equal((await send(Buffer.from([0xff]), "text/plain")).status, 400);
-    await peer.close();
-  });
-
-  it("from another origin is refused", async () => {
-    const headers = { Origin: "https://evil.example" };
-    assert.equal((await post(server, "/", { event: "add" }, { headers })).status, 403);
-  });
-});
-
-describe("a POST with a sid", () => {
-  const server = serving(APP);
-
-  async function spoken(user = "ana") {
-    const events = await stream(server, `/?sid=new&user=${user}`);
-    const { sid } = JSON.parse((await events.next("sid")).data);
-    await events.next("connected");
-    return { events, sid, say: (body, options) => post(server, `/?sid=${sid}`, body, options) };
-  }
-
-  it("speaks as the stream's client", async () => {
-    const { events, say } = await spoken();
-    const first = (await say({ event: "who" })).json;
-    assert.deepEqual([first.user, first.wire], ["ana", "sse"]);
-    assert.deepEqual((await say({ event: "who" })).json, first);
-    events.destroy();
-  });
-
-  it("joins and leaves rooms", async () => {
-    const { events, say } = await spoken();
-    assert.deepEqual((await say({ join: "room" })).json, { history: [] });
-    await say({ event: "say", args: ["room", "x"] });
-    assert.deepEqual(await events.next(), { event: "said", data: '"x"' });
-    assert.equal((await say({ leave: "room" })).status, 204);
-    assert.equal((await say({ leave: "room" })).json.error.code, "not_in_room");
-    assert.equal((await say({ join: "secret" })).status, 403);
-    events.destroy();
-  });
-
-  it("may bring several events, which run in order", async () => {
-    const { events, say } = await spoken();
-    const { json } = await say([
-      { event: "slow", id: 1 },
-      { event: "add", args: [1, 1], id: "two" },
-      { event: "refuse", data: "odd", id: 3 },
-      { event: "nothing" },
-      { nonsense: true },
-    ]);
-    assert.deepEqual(json.slice(0, 4), [
-      { id: 1, data: "slow" },
-      { id: "two", data: 2 },
-      { id: 3, error: { code: "odd", detail: { n: 1 } } },
-      {},
-    ]);
-    assert.equal(json[4].error.code, "bad_message");
-    events.destroy();
-  });
-
-  it("needs one that is known here", async () => {
-    const { events, sid, say } = await spoken();
-    assert.equal((await post(server, "/?sid=unknown", { event: "who" })).status, 404);
-    assert.equal((await post(server, "/?sid=new", { event: "who" })).status, 404);
-    assert.equal((await post(server, `/other?sid=${sid}`, { event: "who" })).status, 404);
-    assert.equal(
-      (await say({ event: "who" }, { headers: { Origin: "https://evil.example" } })).status,
-      403,
-    );
-    events.destroy();
   });
 });
 
