@@ -84,6 +84,9 @@ struct conn *conn_accept(struct io *io, uv_stream_t *server, const struct conn_h
 void conn_set_handler(struct conn *conn, const struct conn_handler *handler, void *owner) {
     conn->handler = handler;
     conn->owner = owner;
+    /* Its predecessor has heard the peer's end, perhaps without closing: this one hears it too. */
+    if (conn->ended && !conn_is_closed(conn))
+        io_defer_closed(conn->io, &need(conn)->closing);
 }
 
 static void drop_queue(struct conn *conn) {
@@ -230,7 +233,9 @@ static void feed(struct conn *conn) {
     conn->feeding = 0;
     if (conn_is_closed(conn) || (rare->stash && rare->stash_off == rare->stash->len))
         drop_stash(conn);
-    if (!rare->stash)
+    if (conn->ended && !rare->stash && !conn->paused && !conn_is_closed(conn))
+        on_read_end(conn);
+    else if (!rare->stash)
         start_reading(conn);
 }
 
@@ -258,7 +263,7 @@ void conn_resume(struct conn *conn) {
     if (!conn->paused)
         return;
     conn->paused = 0;
-    if (conn->rare->stash)
+    if (conn->rare->stash || conn->ended)
         io_defer_closed(conn->io, &need(conn)->closing);
     else
         start_reading(conn);

@@ -59,7 +59,7 @@ struct conn {
 struct conn *conn_accept(struct io *io, uv_stream_t *server, const struct conn_handler *handler,
                          void *owner);
 /* An upgrade: later bytes and events go to the new handler. The rest of the bytes being handled is
- * the caller's to pass on. */
+ * the caller's to pass on. If the peer has ended already, on_end follows at the end of the turn. */
 void conn_set_handler(struct conn *conn, const struct conn_handler *handler, void *owner);
 
 /* Queues bytes: conn takes its own reference where it keeps one. An adjacent slice of the same buf
