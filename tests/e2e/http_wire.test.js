@@ -272,7 +272,7 @@ describe("time", () => {
 
 describe("connections", () => {
   const server = serving(APP, {
-    args: ["--max-connections", "3", "--max-body", "10", "--max-head", "1K"],
+    args: ["--max-connections", "3"],
   });
 
   it("beyond the limit are told so", async () => {
@@ -286,8 +286,12 @@ describe("connections", () => {
     await late.end();
     clients.forEach((client) => client.destroy());
   });
+});
 
-  it("are limited by options", async () => {
+describe("options", () => {
+  const server = serving(APP, { args: ["--max-body", "10", "--max-head", "1K"] });
+
+  it("move the bounds", async () => {
     const client = await dial(server);
     client.writeRequest(["POST /length HTTP/1.1", HOST, "Content-Length: 10"], "0123456789");
     assert.equal((await client.response()).body, "10");
