@@ -154,16 +154,6 @@ static const llhttp_settings_t settings = {
 
 /* --- the head ------------------------------------------------------------------------------- */
 
-static bool is_token(struct span text) {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.at[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!word && (!c || !strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
-    return text.len;
-}
-
 /* Exactly "METHOD SP target SP HTTP/1.x" (RFC 9112 section 3): llhttp would let more spaces pass,
  * and other protocols that look alike. */
 static bool split_request_line(struct parser *p, struct span line, struct request_parts *parts) {
@@ -178,7 +168,7 @@ static bool split_request_line(struct parser *p, struct span line, struct reques
     parts->target = (struct span){first + 1, (size_t)(last - first - 1)};
     struct span version = {last + 1, (size_t)(end - last - 1)};
     p->head_method = span_is(parts->method, "HEAD");
-    if (!is_token(parts->method) || !parts->target.len ||
+    if (!token_valid(parts->method) || !parts->target.len ||
         memchr(parts->target.at, ' ', parts->target.len))
         refuse(p, 400, "the request line is malformed");
     else if (span_is(version, "HTTP/1.1") || span_is(version, "HTTP/1.0"))
@@ -241,7 +231,7 @@ static void check_fields(struct parser *p, const struct head *head,
     find_field(head, "host", &hosts);
     const struct request_field *expect = find_field(head, "expect", &expects);
     for (size_t i = 0; i < head->count; i++) {
-        if (!is_token(head->fields[i].name))
+        if (!token_valid(head->fields[i].name))
             refuse(p, 400, "a field without a proper name");
     }
     if (hosts > 1 || (parts->minor == 1 && !hosts))

@@ -76,9 +76,7 @@ static const char *split_target(struct span method, struct span target, struct t
  * readers see two hosts. */
 static bool host_valid(struct span host) {
     for (size_t i = 0; i < host.len; i++) {
-        unsigned char c = (unsigned char)host.at[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!word && (!c || !strchr("-._~%!$&'()*+,;=:[]", c)))
+        if (!char_is(host.at[i], "-._~%!$&'()*+,;=:[]"))
             return false;
     }
     return true;

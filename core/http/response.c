@@ -4,6 +4,7 @@
 #include "http/response.h"
 
 #include "http/exchange.h"
+#include "http/url.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,22 +149,13 @@ void response_deinit(struct response *r) {
     r->body = NULL;
 }
 
-static bool is_token(struct span name) {
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.at[i];
-        if (c <= ' ' || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c))
-            return false;
-    }
-    return name.len;
-}
-
 int response_header(struct response *r, struct span name, struct span value) {
     static const char *const ours[] = {"Content-Length", "Connection", "Date", "Transfer-Encoding"};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         if (span_equal_nocase(name, span_of(ours[i])))
             return UV_EINVAL;
     }
-    if (!is_token(name))
+    if (!token_valid(name))
         return UV_EINVAL;
     for (size_t i = 0; i < value.len; i++) {
         if (value.at[i] == '\r' || value.at[i] == '\n' || value.at[i] == '\0')

@@ -179,12 +179,10 @@ static void put_location(struct response *r, const struct request *request) {
         path.len--;
     }
     for (size_t i = 0; i < path.len; i++) {
-        unsigned char c = (unsigned char)path.at[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (word || strchr("/-._~!$&'()*+,;=:@", c))
-            writer_putc(&w, (char)c);
+        if (char_is(path.at[i], "/-._~!$&'()*+,;=:@"))
+            writer_putc(&w, path.at[i]);
         else
-            writer_printf(&w, "%%%02X", c);
+            writer_printf(&w, "%%%02X", (unsigned char)path.at[i]);
     }
     writer_putc(&w, '/');
     if (query.len) {

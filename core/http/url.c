@@ -78,6 +78,23 @@ long url_path(char *path, size_t len) {
     return (long)remove_dot_segments(path, out);
 }
 
+bool char_is(char c, const char *others) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr(others, c));
+}
+
+bool token_char(char c) {
+    return char_is(c, "!#$%&'*+-.^_`|~");
+}
+
+bool token_valid(struct span text) {
+    for (size_t i = 0; i < text.len; i++) {
+        if (!token_char(text.at[i]))
+            return false;
+    }
+    return text.len;
+}
+
 struct span span_trim(struct span text) {
     while (text.len && (text.at[0] == ' ' || text.at[0] == '\t')) {
         text.at++;

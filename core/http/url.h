@@ -17,6 +17,11 @@ bool query_next(struct span *rest, struct span *key, struct span *value);
 bool cookie_next(struct span *rest, struct span *name, struct span *value);
 /* Walks a comma-separated field: items without white space around them, empty ones left out. */
 bool list_next(struct span *rest, struct span *item);
+/* An ASCII letter or digit, or one of `others`? */
+bool char_is(char c, const char *others);
+/* May it stand in a token (RFC 9110 section 5.6.2)? Is all of it one? An empty one is none. */
+bool token_char(char c);
+bool token_valid(struct span text);
 struct span span_trim(struct span text); /* without spaces and tabs around it */
 
 #endif

@@ -4,6 +4,7 @@
 #include "proto/ws_deflate.h"
 
 #include "base/memory.h"
+#include "http/url.h"
 #include "proto/ws_frame.h"
 
 #include <limits.h>
@@ -19,11 +20,6 @@ enum {
     SERVER_WINDOW = 4,
     CLIENT_WINDOW = 8,
 };
-
-static bool is_token_char(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c && strchr("!#$%&'*+-.^_`|~", c));
-}
 
 static void skip_space(struct span *rest) {
     while (rest->len && (*rest->at == ' ' || *rest->at == '\t')) {
@@ -45,7 +41,7 @@ static bool take_char(struct span *rest, char c) {
 static bool take_token(struct span *rest, struct span *token) {
     skip_space(rest);
     size_t len = 0;
-    while (len < rest->len && is_token_char(rest->at[len])) {
+    while (len < rest->len && token_char(rest->at[len])) {
         len++;
     }
     *token = (struct span){rest->at, len};
