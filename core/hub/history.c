@@ -19,7 +19,6 @@ struct history {
     uint32_t first; /* the place of the oldest */
     uint32_t count;
     uint64_t last; /* the sequence of the newest; 0: none yet */
-    uint64_t bytes;
     char epoch[EPOCH_LEN + 1];
 };
 
@@ -38,7 +37,6 @@ static struct message *at(const struct history *h, uint32_t index) {
 
 static void drop_oldest(struct history *h) {
     struct message *oldest = at(h, 0);
-    h->bytes -= oldest->data.len + oldest->event.len;
     message_unref(oldest);
     h->first = (h->first + 1) % h->size;
     h->count--;
@@ -87,11 +85,6 @@ void history_append(struct history *h, struct message *m, char offset_text[OFFSE
     m->offset = (struct span){offset_text, (size_t)len};
     h->ring[(h->first + h->count) % h->size] = message_keep(m);
     h->count++;
-    h->bytes += m->data.len + m->event.len;
-}
-
-uint64_t history_bytes(const struct history *h) {
-    return h->bytes;
 }
 
 /* The sequence of an offset of this log; false for any other text. */

@@ -16,7 +16,6 @@ void history_resize(struct history *h, uint32_t size); /* keeps the newest */
 /* Gives m its offset (into offset_text, which m->offset then borrows) and keeps a copy. */
 void history_append(struct history *h, struct message *m, char offset_text[OFFSET_MAX]);
 void history_clear(struct history *h); /* The offsets go on where they were. */
-uint64_t history_bytes(const struct history *h);
 
 /* Reads oldest first: those after (exclusive) and before (exclusive) these offsets, at most
  * `limit`: the newest ones, or the oldest ones if `after` is given. Empty spans: no bound. An

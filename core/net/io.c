@@ -22,7 +22,7 @@ struct timeout_class {
 };
 
 static bool io_has_work(const struct io *io) {
-    return !STAILQ_EMPTY(&io->closed) || !STAILQ_EMPTY(&io->dirty) || !STAILQ_EMPTY(&io->frees);
+    return !STAILQ_EMPTY(&io->closed) || !STAILQ_EMPTY(&io->dirty);
 }
 
 static void on_prepare(uv_prepare_t *prepare) {
@@ -52,7 +52,6 @@ int io_init(struct io *io, uv_loop_t *loop, const struct config *config, struct 
     SLIST_INIT(&io->timeouts);
     STAILQ_INIT(&io->dirty);
     STAILQ_INIT(&io->closed);
-    STAILQ_INIT(&io->frees);
     /* None of these can fail: they only link the handle into the loop. */
     uv_prepare_init(loop, &io->prepare);
     uv_idle_init(loop, &io->idle);
@@ -86,20 +85,12 @@ void io_deinit(struct io *io) {
 
 /* --- the end of a turn --------------------------------------------------------------------- */
 
-static void defer(struct io *io, struct deferred_list *list, struct deferred *deferred) {
+void io_defer_closed(struct io *io, struct deferred *deferred) {
     if (deferred->queued)
         return;
     deferred->queued = true;
-    STAILQ_INSERT_TAIL(list, deferred, link);
+    STAILQ_INSERT_TAIL(&io->closed, deferred, link);
     wake(io);
-}
-
-void io_defer_closed(struct io *io, struct deferred *deferred) {
-    defer(io, &io->closed, deferred);
-}
-
-void io_defer_free(struct io *io, struct deferred *deferred) {
-    defer(io, &io->frees, deferred);
 }
 
 void io_mark_dirty(struct io *io, struct conn *conn) {
@@ -111,9 +102,9 @@ void io_mark_dirty(struct io *io, struct conn *conn) {
 }
 
 /* Runs what is on the list now; what is added meanwhile waits for the next round. */
-static void run_deferred(struct deferred_list *list) {
+static void run_closed(struct io *io) {
     struct deferred_list now = STAILQ_HEAD_INITIALIZER(now);
-    STAILQ_CONCAT(&now, list);
+    STAILQ_CONCAT(&now, &io->closed);
     struct deferred *deferred;
     while ((deferred = STAILQ_FIRST(&now))) {
         STAILQ_REMOVE_HEAD(&now, link);
@@ -135,9 +126,8 @@ static void flush_dirty(struct io *io) {
 
 void io_end_turn(struct io *io) {
     for (int round = 0; round < MAX_ROUNDS && io_has_work(io); round++) {
-        run_deferred(&io->closed);
+        run_closed(io);
         flush_dirty(io);
-        run_deferred(&io->frees);
     }
     arena_rewind(&io->arena);
 }

@@ -1,6 +1,6 @@
 /* What the connections of a worker share: its loop, the one read buffer, the arena, the flush list,
  * lists of timeouts, and the end of a turn. The end of a turn runs in one uv_prepare callback:
- * closed hooks, flush, free, repeated until all three lists are empty or a bound is reached; a
+ * closed hooks, then flush, repeated until both lists are empty or a bound is reached; a
  * no-op uv_idle keeps poll from sleeping while anything is left. Nothing is freed within a fan-out:
  * closing marks, the end of the turn frees. */
 #ifndef MOONWIRE_NET_IO_H
@@ -38,7 +38,6 @@ struct io {
     SLIST_HEAD(timeout_classes, timeout_class) timeouts;
     STAILQ_HEAD(dirty_conns, conn) dirty;
     struct deferred_list closed; /* run first: they may still emit */
-    struct deferred_list frees;  /* run last */
     uint64_t armed;              /* when the timer fires; UINT64_MAX: it does not run */
     struct peer *peers;          /* connections by address, see net/peers.h */
     int refusing;                /* connections that are being told 503 */
@@ -52,7 +51,6 @@ void io_stop(struct io *io);   /* Closes the handles; the loop must run once mor
 void io_deinit(struct io *io); /* After that. */
 
 void io_defer_closed(struct io *io, struct deferred *deferred);
-void io_defer_free(struct io *io, struct deferred *deferred);
 void io_end_turn(struct io *io); /* Also called by itself: at shutdown, and by tests. */
 void io_mark_dirty(struct io *io, struct conn *conn); /* For conn.c: it has output to flush. */
 

@@ -113,18 +113,18 @@ static void on_late(struct deferred *deferred) {
         io_defer_closed(late->io, late->then);
 }
 
-static void test_a_turn_ends_with_closed_then_frees_until_both_are_empty(void **state) {
+static void test_a_turn_ends_when_no_late_work_is_left(void **state) {
     (void)state;
     struct fixture f;
     fixture_init(&f);
     int log[8];
     int count = 0;
     struct late last = {{.run = on_late}, &f.io, log, &count, 3, NULL};
-    struct late freed = {{.run = on_late}, &f.io, log, &count, 2, &last.deferred};
-    struct late closed = {{.run = on_late}, &f.io, log, &count, 1, NULL};
-    io_defer_free(&f.io, &freed.deferred);
-    io_defer_closed(&f.io, &closed.deferred);
-    io_defer_closed(&f.io, &closed.deferred); /* Queued at most once. */
+    struct late second = {{.run = on_late}, &f.io, log, &count, 2, &last.deferred};
+    struct late first = {{.run = on_late}, &f.io, log, &count, 1, NULL};
+    io_defer_closed(&f.io, &first.deferred);
+    io_defer_closed(&f.io, &second.deferred);
+    io_defer_closed(&f.io, &first.deferred); /* Queued at most once. */
     fixture_turn(&f);
     assert_int_equal(count, 3);
     for (int i = 0; i < 3; i++)
@@ -156,7 +156,7 @@ int main(void) {
         cmocka_unit_test(test_timeout_restarted_while_it_runs_counts_from_then),
         cmocka_unit_test(test_timeout_may_start_itself_and_zero_does_not_spin),
         cmocka_unit_test(test_empty_classes_are_used_again),
-        cmocka_unit_test(test_a_turn_ends_with_closed_then_frees_until_both_are_empty),
+        cmocka_unit_test(test_a_turn_ends_when_no_late_work_is_left),
         cmocka_unit_test(test_endless_late_work_is_bounded_per_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
