@@ -38,8 +38,14 @@ const char *hook_name(enum hook hook) {
 }
 
 void message_init(struct message *m, enum message_kind kind) {
-    memset(m, 0, offsetof(struct message, encoded));
+    /* One by one, for compilers would call or repeat a string instruction to clear so many bytes,
+     * and this is done for every message. */
+    static const struct span none;
+    m->refs = m->argc = m->encoded_mask = 0;
     m->kind = (uint8_t)kind;
+    m->flags = 0;
+    m->room = m->event = m->data = m->offset = none;
+    m->id = m->code = m->detail = none;
 }
 
 void message_deinit(struct message *m) {

@@ -70,12 +70,13 @@ int ws_header_read(struct ws_header *header, const char *bytes, size_t len, unsi
 }
 
 void ws_unmask(char *bytes, size_t len, const uint8_t mask[4], uint64_t phase) {
-    uint8_t turned[8];
-    for (size_t i = 0; i < 8; i++) {
-        turned[i] = mask[(phase + i) & 3];
+    for (; len && (phase & 3); len--) {
+        *bytes = (char)(*bytes ^ mask[phase++ & 3]);
+        bytes++;
     }
-    uint64_t wide;
-    memcpy(&wide, turned, 8);
+    uint32_t word;
+    memcpy(&word, mask, 4);
+    uint64_t wide = (uint64_t)word << 32 | word;
     size_t i = 0;
     /* Four words a round, which compilers turn into vector instructions. */
     for (; i + 32 <= len; i += 32) {
@@ -87,13 +88,13 @@ void ws_unmask(char *bytes, size_t len, const uint8_t mask[4], uint64_t phase) {
         memcpy(bytes + i, words, 32);
     }
     for (; i + 8 <= len; i += 8) {
-        uint64_t word;
-        memcpy(&word, bytes + i, 8);
-        word ^= wide;
-        memcpy(bytes + i, &word, 8);
+        uint64_t next;
+        memcpy(&next, bytes + i, 8);
+        next ^= wide;
+        memcpy(bytes + i, &next, 8);
     }
     for (; i < len; i++) {
-        bytes[i] = (char)(bytes[i] ^ turned[i & 7]);
+        bytes[i] = (char)(bytes[i] ^ mask[i & 3]);
     }
 }
 
