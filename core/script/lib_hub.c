@@ -19,10 +19,12 @@ static void push_room_names(lua_State *L) {
         luaL_argerror(L, 2, "rooms is a list of names");
     }
     lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
+    luaL_argcheck(L, count <= script_of(L)->env.config->max_rooms, 2, "too many rooms");
     for (lua_Integer i = 1; i <= count; i++) {
         if (lua_rawgeti(L, -1, i) != LUA_TSTRING) {
             luaL_argerror(L, 2, "rooms is a list of names");
         }
+        audience_check_name(L, lua_gettop(L));
         lua_pop(L, 1);
     }
 }

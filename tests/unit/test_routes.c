@@ -316,11 +316,16 @@ static void mw_sse_turns_a_request_into_a_client(void **state) {
                "  if not client then return nil, code end\n"
                "  mw.user(client.user.id):emit('hello')\n"
                "end\n"
+               "r['GET /nowhere'] = function(q)\n"
+               "  local ok, message = pcall(mw.sse, q, { rooms = { 'news', '' } })\n"
+               "  return message\n"
+               "end\n"
                "r['GET /as'] = function(q) return mw.sse(q, { user = { id = 5 } }) end\n"
                "r['GET /push'] = function() mw.room('news'):emit('item', { n = 1 }) end\n"
                "r['GET /gone'] = function() return mw.state('gone', {})[1] end\n"
                "return app");
     assert_int_equal(answer_status(ask(w, "GET /stream", "")), 403);
+    assert_non_null(strstr(answer_body(ask(w, "GET /nowhere?user=ann", "")), "a room's name is"));
     struct remote *stream = remote_connect(f);
     remote_sends(stream, "GET /stream?user=ann HTTP/1.1\r\nHost: localhost\r\n\r\n");
     RUN_UNTIL(f, remote_has(stream, "event: connected"));
