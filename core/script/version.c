@@ -120,8 +120,12 @@ int version_load(struct script *s, struct version **out, struct writer *error) {
     struct loading loading = {s, version_new(s), error, UV_EINVAL};
     *out = loading.v;
     version_add_file(loading.v, s->path);
+    size_t before = writer_len(error);
     s->loading = loading.v;
     task_run(s, &load_file, &loading, loading.v, NULL);
+    if (loading.result != 0 && writer_len(error) == before) {
+        writer_printf(error, "%s: not enough memory to begin loading it", s->path);
+    }
     return loading.result;
 }
 

@@ -137,7 +137,7 @@ function audience:send(data, kind) end
 
 ---@generic T : moonwire.Audience
 ---@param self T
----@param client moonwire.Client who hears nothing
+---@param client moonwire.Client who hears nothing; a second one is an error
 ---@return T
 function audience:except(client) end
 

@@ -159,7 +159,12 @@ static void reload(struct app_fixture *f) {
 
 static void every_load_may_want(void **state) {
     struct app_fixture *f = *state;
+    struct wants wants;
     f->log.level = LOG_ERROR + 1;
+    begin_wants(f, &wants, 1, 1000000); /* not even a coroutine for the file to run in */
+    assert_int_equal(app_load(f, app), UV_EINVAL);
+    end_wants(f, &wants);
+    assert_non_null(strstr(writer_span(&f->error).at, "not enough memory"));
     app_serve(f, app);
     with_every_want(f, 2, 13, reload);
     with_every_want(f, 1000000, 17, reload);
