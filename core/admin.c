@@ -139,7 +139,7 @@ static void on_accept(struct conn *conn, void *data) {
     http_accept(&admin->http, conn);
 }
 
-/* "9100", "127.0.0.1:9100", "[::1]:9100". */
+/* "9100", "127.0.0.1:9100", "[::1]:9100"; base/config has looked at it before. */
 static int split_address(const char *address, char host[256], int *port) {
     const char *colon = strrchr(address, ':');
     const char *digits = colon ? colon + 1 : address;

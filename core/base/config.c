@@ -103,8 +103,8 @@ void config_deinit(struct config *config) {
 
 static void put_flag(struct writer *out, const struct option *option) {
     static const char *const VALUES[] = {
-        [OPTION_TEXT] = " TEXT",   [OPTION_ADDRESS] = " HOST:PORT", [OPTION_COUNT] = " N",
-        [OPTION_SIZE] = " SIZE",   [OPTION_SECONDS] = " SECONDS",   [OPTION_SWITCH] = "",
+        [OPTION_TEXT] = " TEXT",   [OPTION_ADDRESS] = " [HOST:]PORT", [OPTION_COUNT] = " N",
+        [OPTION_SIZE] = " SIZE",   [OPTION_SECONDS] = " SECONDS",     [OPTION_SWITCH] = "",
         [OPTION_LEVEL] = " LEVEL",
     };
     size_t before = writer_len(out);

@@ -13,8 +13,8 @@ struct config {
     /* where to listen */
     char *host;  /* NULL: not given, which means 127.0.0.1 in dev and 0.0.0.0 in run */
     int port;    /* 0: any free one */
-    char *admin; /* HOST:PORT of /healthz and /metrics, or "off"; NULL: not given, which means
-                    127.0.0.1:0 in dev and off in run */
+    char *admin; /* HOST:PORT of /healthz and /metrics, PORT for 127.0.0.1, or "off"; NULL: not
+                    given, which means 127.0.0.1:0 in dev and off in run */
     int backlog;
     /* HTTP */
     size_t max_head; /* bytes */

@@ -109,16 +109,17 @@ static int set_text(char **field, const char *text, const char *where, struct co
     return 0;
 }
 
-/* HOST:PORT, [IPV6]:PORT, or off. Whether the host exists is seen when it is listened on. */
+/* HOST:PORT, [IPV6]:PORT, PORT alone, or off. Whether the host exists is seen when it is listened
+ * on. */
 static int set_address(char **field, const char *text, const char *where,
                        struct config_error *error) {
     const char *colon = strrchr(text, ':');
+    const char *digits = colon != NULL ? colon + 1 : text;
     double port;
-    bool good = strcmp(text, "off") == 0 ||
-                (colon != NULL && colon != text && read_number(span_of(colon + 1), &port) &&
-                 port >= 0 && port <= 65535 && port == floor(port));
+    bool good = strcmp(text, "off") == 0 || (colon != text && read_number(span_of(digits), &port) &&
+                                             port >= 0 && port <= 65535 && port == floor(port));
     if (!good) {
-        return fail(error, "%s: '%.100s' is not an address (expected HOST:PORT or off)", where,
+        return fail(error, "%s: '%.100s' is not an address (expected [HOST:]PORT or off)", where,
                     text);
     }
     return set_text(field, text, where, error);

@@ -7,7 +7,7 @@
 
 enum option_kind {
     OPTION_TEXT,    /* char * */
-    OPTION_ADDRESS, /* char *: HOST:PORT or off */
+    OPTION_ADDRESS, /* char *: [HOST:]PORT or off */
     OPTION_COUNT,   /* int */
     OPTION_SIZE,    /* size_t, bytes; written with K, M or G */
     OPTION_SECONDS, /* uint64_t, milliseconds; written in seconds */

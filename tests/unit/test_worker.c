@@ -32,6 +32,7 @@ struct fixture {
     char proof[64]; /* what handlers write to */
     char gate[64];  /* what a handler may wait for */
     int port;
+    int admin_port;
     struct config config;
     FILE *log_file;
     struct log log;
@@ -146,6 +147,7 @@ static void run(struct fixture *f, void *(*peer)(void *)) {
     struct writer error = {0};
     assert_int_equal(worker_start(&f->worker, &f->config, &f->log, f->app, false, &error), 0);
     f->port = worker_port(f->worker);
+    f->admin_port = worker_admin_port(f->worker);
     assert_int_equal(pthread_create(&thread, NULL, peer, f), 0);
     worker_run(f->worker);
     worker_free(f->worker);
@@ -354,6 +356,32 @@ static void test_a_handler_that_does_not_load(void **state) {
     assert_start_fails(f, UV_EINVAL, "app.lua:4");
 }
 
+static void *peer_looks_at_the_side_door(void *data) {
+    struct fixture *f = data;
+    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    f->port = f->admin_port;
+    int fd = peer_connect(f);
+    peer_send(fd, request, sizeof request - 1);
+    (void)peer_hears(f, fd, "ok\n");
+    ask_to_end();
+    peer_reads_to_the_end(f, fd);
+    return NULL;
+}
+
+/* A port alone means loopback. */
+static void test_the_side_door(void **state) {
+    struct fixture *f = *state;
+    static const char *const addresses[] = {"0", "127.0.0.1:0", "localhost:0"};
+    write_app(f, "return {}");
+    for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+        free(f->config.admin);
+        f->config.admin = memory_strdup(addresses[i]);
+        f->told_len = 0;
+        run(f, peer_looks_at_the_side_door);
+        assert_non_null(memmem(f->told, f->told_len, "HTTP/1.1 200 ", 13));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ends_when_asked, set_up, tear_down),
@@ -368,6 +396,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_the_deadline_ends_what_waits_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_port_in_use, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_handler_that_does_not_load, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_side_door, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
