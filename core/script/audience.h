@@ -17,7 +17,6 @@ enum audience_kind {
 
 /* Pushes the room; `except` is the stack index of a client's object, or 0. */
 void audience_push_room(lua_State *L, struct scope *scope, struct span name, int except);
-void audience_push_namespace(lua_State *L, struct scope *scope, int except);
 /* Pushes the client (its object is at the index) with one option set. */
 void audience_push_client(lua_State *L, struct scope *scope, int client, bool is_volatile,
                           uint64_t timeout);

@@ -10,7 +10,7 @@
 
 /* --- the marks -------------------------------------------------------------------------------- */
 
-void json_push_null(lua_State *L) {
+static void push_null(lua_State *L) {
     lua_pushlightuserdata(L, NULL);
 }
 
@@ -42,7 +42,7 @@ void json_bridge_open(lua_State *L) {
     marks->array_ref = make_mark(L, "mw.array", &marks->array);
     marks->object_ref = make_mark(L, "mw.object", &marks->object);
     /* All light userdata share one metatable; mw.null is the one that users meet. */
-    json_push_null(L);
+    push_null(L);
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, null_tostring);
     lua_setfield(L, -2, "__tostring");
@@ -122,7 +122,7 @@ static bool push_token(lua_State *L, struct json_reader *r, enum json_token toke
         lua_pushboolean(L, token == JSON_TRUE);
         return true;
     case JSON_NULL:
-        json_push_null(L);
+        push_null(L);
         return true;
     default:
         return false;
@@ -231,7 +231,7 @@ static const luaL_Reg functions[] = {
 
 int luaopen_moonwire_json(lua_State *L) {
     luaL_newlib(L, functions);
-    json_push_null(L);
+    push_null(L);
     lua_setfield(L, -2, "null");
     return 1;
 }

@@ -32,7 +32,6 @@ int json_push_list(lua_State *L, struct span text, struct json_fault *fault);
  * begins with `root[2]`. */
 struct span json_write(lua_State *L, int first, int last, const char *root);
 
-void json_push_null(lua_State *L);             /* mw.null */
 bool json_is_null(lua_State *L, int index);    /* mw.null (not nil) */
 void json_mark_array(lua_State *L, int index); /* as mw.array(t) */
 

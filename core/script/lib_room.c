@@ -68,9 +68,8 @@ void audience_push_room(lua_State *L, struct scope *scope, struct span name, int
     set_except(L, except);
 }
 
-void audience_push_namespace(lua_State *L, struct scope *scope, int except) {
+static void push_namespace(lua_State *L, struct scope *scope) {
     push_named(L, scope, AUDIENCE_NAMESPACE, (struct span){"", 0});
-    set_except(L, except);
 }
 
 void audience_push_client(lua_State *L, struct scope *scope, int client, bool is_volatile,
@@ -153,7 +152,7 @@ int audience_rooms(lua_State *L) {
 
 int audience_namespace(lua_State *L) {
     if (lua_isnoneornil(L, 1)) {
-        audience_push_namespace(L, audience_scope(L, "mw.namespace()"), 0);
+        push_namespace(L, audience_scope(L, "mw.namespace()"));
         return 1;
     }
     struct span name = binding_check_span(L, 1);
@@ -164,7 +163,7 @@ int audience_namespace(lua_State *L) {
     /* Our reference must not be lost to an error, so a userdata has it. */
     struct scope **box = type_push(L, TYPE_SCOPE, sizeof *box, 0);
     *box = scope_get(hooks_of(L), ns);
-    audience_push_namespace(L, *box, 0);
+    push_namespace(L, *box);
     return 1;
 }
 

@@ -109,7 +109,8 @@ static bool has_room(struct session *s) {
     return s->line.count < (s->awaited ? bound * AWAIT_FACTOR : bound);
 }
 
-bool session_push(struct session *s, const struct item *item) {
+/* Puts an item into the line; false when the line is full. */
+static bool push(struct session *s, const struct item *item) {
     if (s->closed) {
         if (item->ack) {
             struct reply reply = {.code = SPAN("closed")};
@@ -257,7 +258,7 @@ bool session_leave(struct session *s, struct span room, const char *reason) {
         return false;
     }
     struct item item = {.kind = ITEM_LEFT, .name = room, .data = span_of(reason)};
-    (void)session_push(s, &item);
+    (void)push(s, &item);
     return true;
 }
 
@@ -268,7 +269,7 @@ static void push_left(struct span room, void *data) {
     line_push(&s->line, &item, run_item);
 }
 
-void session_close(struct session *s, const char *reason) {
+static void close_session(struct session *s, const char *reason) {
     struct client *c = s->client;
     struct item last = {.kind = ITEM_DISCONNECT, .data = span_of(reason)};
     ask_fail(s, "closed");
@@ -347,29 +348,29 @@ static struct session *session_in(struct app *app, struct client *c) {
 static void app_on_connect(struct app *app, struct client *c) {
     struct session *s = session_in(app, c);
     struct item item = {.kind = ITEM_CONNECT};
-    (void)session_push(s, &item);
+    (void)push(s, &item);
 }
 
 static bool app_on_message(struct app *app, struct client *c, struct span data, bool binary) {
     struct item item = {.kind = ITEM_MESSAGE, .binary = binary, .data = data};
-    return session_push(session_in(app, c), &item);
+    return push(session_in(app, c), &item);
 }
 
 static bool app_on_event(struct app *app, struct client *c, struct span event, struct span args,
                          struct ack *ack) {
     struct item item = {.kind = ITEM_EVENT, .name = event, .data = args, .ack = ack};
-    return session_push(session_in(app, c), &item);
+    return push(session_in(app, c), &item);
 }
 
 static bool app_on_join(struct app *app, struct client *c, struct span room, struct span options,
                         struct ack *ack) {
     struct item item = {.kind = ITEM_JOIN, .name = room, .data = options, .ack = ack};
-    return session_push(session_in(app, c), &item);
+    return push(session_in(app, c), &item);
 }
 
 static bool app_on_leave(struct app *app, struct client *c, struct span room, struct ack *ack) {
     struct item item = {.kind = ITEM_LEAVE, .name = room, .ack = ack};
-    return session_push(session_in(app, c), &item);
+    return push(session_in(app, c), &item);
 }
 
 static void app_on_answer(struct app *app, struct client *c, uint64_t id, struct span args,
@@ -378,7 +379,7 @@ static void app_on_answer(struct app *app, struct client *c, uint64_t id, struct
 }
 
 static void app_on_close(struct app *app, struct client *c, const char *reason) {
-    session_close(session_in(app, c), reason);
+    close_session(session_in(app, c), reason);
 }
 
 void session_fill_app(struct app *app) {

@@ -44,9 +44,6 @@ void session_drop(struct session *s);
 /* The client's session, made if it has none. */
 struct session *session_of(struct hooks *hooks, struct client *c);
 
-/* Puts an item into the line; false when the line is full. */
-bool session_push(struct session *s, const struct item *item);
-void session_close(struct session *s, const char *reason);
 /* Is it one of this client's own handlers that runs at the moment? */
 bool session_is_running(const struct session *s);
 /* That handler now waits for the client's answer, so that reading must go on. */
