@@ -1,5 +1,5 @@
-/* The meaning of returned values; see answer.h. Called by session.c for events and joins, and by
- * hooks.c for on_request and routes. */
+/* The meaning of returned values; see answer.h. Called by item.c for events and joins, and by
+ * hooks_http.c for on_request, on_auth and routes. */
 #include "script/answer.h"
 #include "base/json.h"
 #include "script/binding.h"

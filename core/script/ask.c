@@ -1,5 +1,5 @@
 /* Asking clients (ask.h). The ask is a userdata on the waiting stack; a leg of it is in the list of
- * each client that has not answered. Called by lib_client.c and lib_room.c, and by session.c with
+ * each client that has not answered. Called by lib_room.c, and by session.c with
  * what came back. */
 #include "script/ask.h"
 #include "script/binding.h"

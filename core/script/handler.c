@@ -1,6 +1,6 @@
 /* Copies what lua/moonwire/validate.lua has checked and sorted into the structs of handler.h. What
  * is wrong with a file is said there, in Lua; this side trusts the shape of the result. Called by
- * script/hooks.c when a version is prepared. */
+ * script.c when a version is prepared. */
 #include "script/handler.h"
 #include "base/memory.h"
 #include "script/embedded.h"

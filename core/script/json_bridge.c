@@ -1,6 +1,6 @@
 /* JSON text to Lua values (see json_bridge.h): the pull reader of base/json drives the stack. The
- * other direction is json_encode.c. Called by hooks.c for events, and from Lua as mw.json.decode.
- */
+ * other direction is json_encode.c. Called by item.c for events, by ask.c and
+ * lib_gather.c, and from Lua as mw.json.decode. */
 #include "script/json_bridge.h"
 
 #include "script/binding.h"

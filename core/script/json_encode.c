@@ -1,6 +1,6 @@
 /* Lua values to JSON text (see json_bridge.h), appended to the script's own writer, so that an
- * error of Lua's leaks nothing. Called by hooks.c for what is emitted and answered, and from Lua as
- * mw.json.encode. */
+ * error of Lua's leaks nothing. Called for what is emitted (lib_room.c) and answered (answer.c),
+ * and from Lua as mw.json.encode. */
 #include "script/json_bridge.h"
 
 #include <math.h>

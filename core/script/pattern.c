@@ -1,6 +1,6 @@
 /* Matching a decoded path against segments, a walk along both. Which of several patterns comes
- * first is decided by their order, which lua/moonwire/validate.lua makes. Used by script/handler.c
- * and script/hooks.c. */
+ * first is decided by their order, which lua/moonwire/validate.lua makes. Used by handler.c,
+ * hooks_http.c and lib_request.c. */
 #include "script/pattern.h"
 #include "base/memory.h"
 

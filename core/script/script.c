@@ -1,5 +1,5 @@
 /* Puts the Lua state and the hooks together: what script.h promises to the worker. Loading is
- * version.c's, the meaning of what was loaded hooks.c's. */
+ * version.c's, the meaning of what was loaded handler.c's and hooks.c's. */
 #include "script/script.h"
 #include "base/memory.h"
 #include "script/handler.h"

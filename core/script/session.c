@@ -1,6 +1,6 @@
 /* Sessions: the life of a client as the app sees it. Each item of a client's line is a task whose
- * data is the session; what the handler returns is answered here. Called by the transports through
- * the app, and by lib_client.c. */
+ * data is the session; what the handler returns is answered in item.c. Called by the transports
+ * through the app, and by lib_client.c. */
 #include "script/session.h"
 #include "base/memory.h"
 #include "base/utf8.h"

@@ -3,8 +3,9 @@
  * handler tables, clients or rooms: those stand on this (hooks.c), and script.c puts both together.
  *
  * Rules for every file of core/script:
- * - Lua is entered at one place, task.c (task_run, task_wake, task_protect). All else that touches
- * a lua_State is a C function that one of them has called, and so may raise.
+ * - Lua is entered at one place, task.c (task_run, task_wake, task_protect; task_pcall and
+ * task_reset for user code outside of a call). All else that touches a lua_State is a C function
+ * that one of them has called, and so may raise.
  * - Every lua_State leads to its script: script_of(L). */
 #ifndef MOONWIRE_SCRIPT_STATE_H
 #define MOONWIRE_SCRIPT_STATE_H

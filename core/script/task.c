@@ -1,6 +1,6 @@
 /* Runs Lua (see task.h): the pool of coroutines, the queue of those that are ready, and what
  * becomes of an error. It does not know what it runs: that is in struct task_kind. Called by
- * hooks.c and version.c, and by the parts of the library that wait. */
+ * whatever runs a function of the app's, and by the parts of the library that wait. */
 #include "script/task.h"
 
 #include "base/memory.h"

@@ -1,7 +1,7 @@
 /* One version of the app: the handler file and the modules it requires, run in an environment of
  * their own (globals, libraries and package.loaded are fresh), so that versions do not see each
  * other. version.c runs the files and keeps what they returned; it does not know what a handler
- * table is: hooks.c validates the value and hangs what it makes of it on the version. */
+ * table is: handler.c validates the value and hangs what it makes of it on the version. */
 #ifndef MOONWIRE_SCRIPT_VERSION_H
 #define MOONWIRE_SCRIPT_VERSION_H
 
@@ -17,7 +17,7 @@ struct version {
                      version_commit */
     char **files; /* the handler file first, then those required, in order */
     size_t file_count;
-    void *handlers; /* hooks.c's, freed through */
+    void *handlers; /* handler.c's, freed through */
     void (*free_handlers)(struct script *s, void *handlers);
 };
 
