@@ -113,7 +113,8 @@ static int check_length(const struct ws_context *context, const struct ws_header
     bool continues = header->opcode == WS_CONTINUATION;
     uint64_t most = bound(limits, continues ? context->compressed : header->rsv1);
     uint64_t before = continues && context->data ? context->data->len : 0;
-    return header->length > most - before ? WS_CODE_TOO_BIG : 0;
+    /* The limit may have been lowered since those bytes came. */
+    return before > most || header->length > most - before ? WS_CODE_TOO_BIG : 0;
 }
 
 static unsigned header_flags(const struct ws_context *context, const struct ws_limits *limits) {

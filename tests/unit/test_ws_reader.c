@@ -291,6 +291,29 @@ static void contexts_return_to_the_pool(void **state) {
     assert_int_equal(pool.spare_count, 0);
 }
 
+/* A reload may lower it while a message is half there. */
+static void a_limit_that_sinks_within_a_message_counts(void **state) {
+    (void)state;
+    struct ws_pool pool = {0};
+    struct ws_reader reader = {0};
+    struct writer in = {0};
+    struct ws_received got;
+    put_frame(&in, WS_TEXT, SPAN("more than five"));
+    char *next = in.buf->bytes;
+    assert_int_equal(ws_reader_next(&reader, &pool, &(struct ws_limits){MAX_PAYLOAD, false}, &next,
+                                    next + writer_len(&in), &got),
+                     0);
+    writer_clear(&in);
+    put_frame(&in, WS_CONTINUATION, SPAN("!"));
+    next = in.buf->bytes;
+    assert_int_equal(ws_reader_next(&reader, &pool, &(struct ws_limits){5, false}, &next,
+                                    next + writer_len(&in), &got),
+                     WS_CODE_TOO_BIG);
+    ws_reader_deinit(&reader, &pool);
+    ws_pool_deinit(&pool);
+    writer_deinit(&in);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_come_out_in_order),
@@ -303,6 +326,7 @@ int main(void) {
         cmocka_unit_test(a_control_frame_at_its_bound),
         cmocka_unit_test(compressed_bytes_go_through_unchecked),
         cmocka_unit_test(compressed_lengths_at_the_bound_and_one_past),
+        cmocka_unit_test(a_limit_that_sinks_within_a_message_counts),
         cmocka_unit_test(the_rest_stays_as_it_was),
         cmocka_unit_test(contexts_return_to_the_pool),
     };
