@@ -219,11 +219,15 @@ static void start_handles(struct worker *w) {
     uv_prepare_init(&w->loop, &w->clock);
     w->sigint.data = w->sigterm.data = w->sighup.data = w;
     w->sweep.data = w->closing.data = w->clock.data = w;
+    uv_timer_start(&w->sweep, on_sweep, SWEEP_INTERVAL, SWEEP_INTERVAL);
+    uv_prepare_start(&w->clock, on_clock);
+}
+
+/* Only who serves has somebody to say goodbye to; others end as a process does. */
+static void hear_signals(struct worker *w) {
     uv_signal_start(&w->sigint, on_terminate, SIGINT);
     uv_signal_start(&w->sigterm, on_terminate, SIGTERM);
     uv_signal_start(&w->sighup, on_sighup, SIGHUP);
-    uv_timer_start(&w->sweep, on_sweep, SWEEP_INTERVAL, SWEEP_INTERVAL);
-    uv_prepare_start(&w->clock, on_clock);
 }
 
 static int build_layers(struct worker *w, const char *app) {
@@ -317,6 +321,7 @@ int worker_start(struct worker **out, const struct config *config, const struct 
     if (status) {
         return status;
     }
+    hear_signals(w);
     status = script_prepare(w->script, error);
     if (!status) {
         status = listen_for_all(w, app, error);

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(WIRE_COUNT <= METRICS_WIRES && WIRE_COUNT <= 32, "a mask and counters by wire");
+_Static_assert(HOOK_COUNT <= METRICS_HOOKS, "counters by hook");
+
 struct hub *hub_new(const struct config *config, struct metrics *metrics, struct arena *arena,
                     struct app *app, void (*defer)(void *io, struct deferred *deferred), void *io) {
     struct hub *hub = memory_zalloc(sizeof *hub);

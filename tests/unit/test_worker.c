@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -382,6 +383,24 @@ static void test_the_side_door(void **state) {
     }
 }
 
+/* Nobody is connected whom the end would have to be told to. */
+static void test_a_script_ends_as_a_process_does(void **state) {
+    struct fixture *f = *state;
+    int status;
+    write_app(f, "prove('runs') mw.sleep(1000)");
+    pid_t child = fork();
+    if (child == 0) {
+        char *argv[] = {f->app, NULL};
+        _exit(worker_run_lua(&f->config, &f->log, f->app, 1, argv));
+    }
+    while (access(f->proof, F_OK) != 0) {
+        usleep(1000);
+    }
+    kill(child, SIGTERM);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ends_when_asked, set_up, tear_down),
@@ -397,6 +416,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_port_in_use, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_handler_that_does_not_load, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_side_door, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_script_ends_as_a_process_does, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
