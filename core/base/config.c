@@ -37,7 +37,7 @@ const struct option config_options[] = {
 
     {"high_mark", OPTION_SIZE, AT(high_mark), K, G, "1M", "Connections",
      "a client's unread output, then it is slow"},
-    {"hard_limit", OPTION_SIZE, AT(hard_limit), K, 4 * G, "4M", NULL,
+    {"hard_limit", OPTION_SIZE, AT(hard_limit), 512 * K, 4 * G, "4M", NULL,
      "a client's unread output, then it is closed"},
     {"ping_interval", OPTION_SECONDS, AT(ping_interval), 0.01, 86400, "25", NULL,
      "between pings to a client"},

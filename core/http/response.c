@@ -12,7 +12,7 @@
 
 #define SMALL_BODY 8192 /* goes into the same write as the head */
 #define PIECE 65536
-#define ENOUGH 262144 /* bytes queued: then the peer reads first */
+#define ENOUGH 262144 /* bytes queued: then the peer reads first; well below any hard_limit */
 
 /* --- status --------------------------------------------------------------------------------- */
 

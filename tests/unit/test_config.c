@@ -168,13 +168,29 @@ static void values_are_checked(void **state) {
     assert_string_equal(config.admin, "off");
     assert_int_equal(LOAD("--high-mark=8M"), UV_EINVAL);
     assert_string_equal(error.text, "hard_limit (4194304) must not be below high_mark (8388608)");
-    char *const bad[] = {"--port=",          "--port=-1",           "--port=1.5",
-                         "--port=1K",        "--port=0x10",         "--port= 1",
-                         "--port=01",        "--port=1e400",        "--max-body=K",
-                         "--max-body=1.3",   "--max-body=1T",       "--max-body=KK",
-                         "--max-body=1KK",   "--ping-interval=-1",  "--ping-interval=25s",
-                         "--admin=h:",       "--admin=:1",          "--admin=65536",
-                         "--lua-memory=nan", "--ping-interval=inf", "--max-queue=0"};
+    char *const bad[] = {"--port=",
+                         "--port=-1",
+                         "--port=1.5",
+                         "--port=1K",
+                         "--port=0x10",
+                         "--port= 1",
+                         "--hard-limit=511K",
+                         "--high-mark=5G",
+                         "--port=01",
+                         "--port=1e400",
+                         "--max-body=K",
+                         "--max-body=1.3",
+                         "--max-body=1T",
+                         "--max-body=KK",
+                         "--max-body=1KK",
+                         "--ping-interval=-1",
+                         "--ping-interval=25s",
+                         "--admin=h:",
+                         "--admin=:1",
+                         "--admin=65536",
+                         "--lua-memory=nan",
+                         "--ping-interval=inf",
+                         "--max-queue=0"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(LOAD(bad[i]), UV_EINVAL);
         assert_true(error.text[0] != '\0');
