@@ -3,7 +3,11 @@
  * and from Lua as mw.json.encode. */
 #include "script/json_bridge.h"
 
+#include "script/budget.h"
+
 #include <math.h>
+
+#define KEPT ((size_t)1 << 20) /* bytes of the writer that stay allocated for the next text */
 
 /* Where in the value we are: one for each table that is open, on C's stack, for error messages. */
 struct place {
@@ -17,6 +21,7 @@ struct encoder {
     lua_State *L;
     struct writer *w;
     const char *root;
+    size_t most;  /* bytes */
     int argument; /* of several values, which; 0: it is alone */
 };
 
@@ -215,6 +220,13 @@ static void put_table(struct encoder *e, int index, const struct place *up, int 
     if (depth == JSON_MAX_DEPTH) {
         fail_deep(e, &place);
     }
+    /* A few tables that hold each other twice can be more text than there is memory, or time. */
+    if (writer_len(e->w) > e->most) {
+        fail(e, up, "more than half of Lua's memory is too large for JSON");
+    }
+    if (budget_over(script_of(L)->budget)) {
+        luaL_error(L, "%s", budget_message(script_of(L)->budget));
+    }
     luaL_checkstack(L, 6, "JSON");
     if (lua_getmetatable(L, index)) {
         mark = lua_topointer(L, -1);
@@ -256,7 +268,11 @@ static void put_value(struct encoder *e, int index, const struct place *up, int 
 }
 
 struct span json_write(lua_State *L, int first, int last, const char *root) {
-    struct encoder e = {L, &script_of(L)->json, root, 0};
+    struct script *s = script_of(L);
+    struct encoder e = {L, &s->json, root, s->env.config->lua_memory / 2, 0};
+    if (e.w->buf != NULL && e.w->buf->cap > KEPT) {
+        writer_deinit(e.w);
+    }
     writer_clear(e.w);
     for (int index = first; index <= last; index++) {
         if (index > first) {

@@ -119,6 +119,14 @@ static void a_call_that_waits_at_last_is_left_alone(void **state) {
                         "truedead");
 }
 
+/* C that writes for long looks at the budget itself. */
+static void stops_json_that_never_ends(void **state) {
+    (void)state;
+    assert_stopped("local t = 'x' for i = 1, 60 do t = {t, t} end\n"
+                   "while true do pcall(require 'moonwire'.json.encode, t) end",
+                   NULL);
+}
+
 /* What an earlier call has left armed does not stop a later one. */
 static void a_coroutine_that_was_stopped_in_may_be_used(void **state) {
     (void)state;
@@ -174,6 +182,7 @@ int main(void) {
         TEST(stops_inside_coroutines),
         TEST(stops_where_nothing_can_yield),
         TEST(stops_what_closes),
+        TEST(stops_json_that_never_ends),
         TEST(waiting_is_not_counted),
         TEST(a_call_that_waits_at_last_is_left_alone),
         TEST(a_coroutine_that_was_stopped_in_may_be_used),

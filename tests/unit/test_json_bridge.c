@@ -137,6 +137,18 @@ static void refuses_circles_and_depth(void **state) {
                         "[{},{}]");
 }
 
+/* Its text is not Lua's memory, and has a bound all the same. */
+static void what_is_too_large_is_an_error(void **state) {
+    (void)state;
+    script_fixture_close(&f);
+    script_fixture_open(&f, 0, 8 << 20);
+    assert_non_null(strstr(evaluate("(function() local t = {} for i = 1, 60 do t = {t, t} end "
+                                    "return json.encode(t) end)()"),
+                           "too large for JSON"));
+    assert_string_equal(evaluate("json.encode {1}"), "[1]");
+    assert_true(f.script.json.buf->cap < 4096);
+}
+
 static void decodes(void **state) {
     (void)state;
     assert_string_equal(evaluate("json.decode('{\"room\":\"general\",\"n\":[1,2]}').room"),
@@ -290,6 +302,7 @@ int main(void) {
         TEST(tells_arrays_from_objects),
         TEST(names_the_place_of_what_is_no_json),
         TEST(refuses_circles_and_depth),
+        TEST(what_is_too_large_is_an_error),
         TEST(decodes),
         TEST(long_arrays_keep_their_order),
         TEST(says_what_is_wrong_where),
