@@ -20,6 +20,7 @@
 /* A libuv timer may not go before its close has been answered, so these are kept and used again. */
 struct sleeper {
     uv_timer_t timer;
+    uint64_t due;              /* ns */
     SLIST_ENTRY(sleeper) link; /* in script->sleepers while nobody uses it */
     struct script *s;
     struct wait wait;
@@ -29,8 +30,14 @@ static void put_away(struct sleeper *sleeper) {
     SLIST_INSERT_HEAD(&sleeper->s->sleepers, sleeper, link);
 }
 
+/* The loop's clock counts whole milliseconds and so may be one ahead: a sleep is never shorter than
+ * asked. */
 static void on_timer(uv_timer_t *timer) {
     struct sleeper *sleeper = timer->data;
+    if (uv_hrtime() < sleeper->due) {
+        uv_timer_start(timer, on_timer, 1, 0);
+        return;
+    }
     put_away(sleeper);
     task_wake(&sleeper->wait);
 }
@@ -67,6 +74,7 @@ static int core_sleep(lua_State *L) {
     uint64_t ms = binding_seconds(L, 1);
     task_check_wait(L, "mw.sleep");
     struct sleeper *sleeper = take_sleeper(s);
+    sleeper->due = uv_hrtime() + ms * 1000000;
     uv_update_time(s->env.io->loop);
     uv_timer_start(&sleeper->timer, on_timer, ms, 0);
     return task_park(L, &sleeper->wait, 0, has_slept);
