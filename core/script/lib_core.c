@@ -76,7 +76,8 @@ static int core_sleep(lua_State *L) {
     struct sleeper *sleeper = take_sleeper(s);
     sleeper->due = uv_hrtime() + ms * 1000000;
     uv_update_time(s->env.io->loop);
-    uv_timer_start(&sleeper->timer, on_timer, ms, 0);
+    /* The loop's clock has whole milliseconds, and the current one may be nearly over. */
+    uv_timer_start(&sleeper->timer, on_timer, ms ? ms + 1 : 0, 0);
     return task_park(L, &sleeper->wait, 0, has_slept);
 }
 

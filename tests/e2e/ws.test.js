@@ -141,7 +141,7 @@ describe("the handshake", () => {
       error: { code: "forbidden", detail: { why: "banned" } },
     });
     assert.equal((await refused(server, "/private?token=broken")).status, 500);
-    assert.match(server.output(), /on_auth is broken/);
+    await server.said(/on_auth is broken/);
     for (const [target, headers] of [
       ["/private", { Authorization: "Bearer ana" }],
       ["/private?token=late", {}],
