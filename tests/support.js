@@ -8,6 +8,7 @@ const fs = require("node:fs");
 const { createRequire } = require("node:module");
 const os = require("node:os");
 const path = require("node:path");
+const { after } = require("node:test");
 
 const ROOT = path.resolve(__dirname, "..");
 const BINARY = process.env.MOONWIRE_BIN || path.join(ROOT, "build/moonwire");
@@ -16,8 +17,11 @@ const WITHIN = 15_000; // ms, for anything that is waited for
 // The packages of tests/, also for tests that live elsewhere.
 const packages = createRequire(path.join(ROOT, "tests/package.json"));
 
+// What a failed test has left running would keep its file from ending; other hooks come first.
 const children = new Set();
-process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+const killChildren = () => children.forEach((child) => child.kill("SIGKILL"));
+after(() => setTimeout(killChildren, WITHIN).unref());
+process.on("exit", killChildren);
 
 // The promise's result, or an error that says what did not come in time.
 function within(promise, what, milliseconds = WITHIN) {
