@@ -1,6 +1,6 @@
 /* The control socket: `moonwire reload` asks the running server and hears how it went. The first
  * byte of a reply is '+' or '-'. Only the user who runs the server can reach the socket: it is his
- * alone, and so is what else stands in its folder. */
+ * alone, and nobody else may put one into its folder. */
 #include "control.h"
 
 #include "base/memory.h"
