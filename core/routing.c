@@ -30,6 +30,25 @@ static void not_found(struct exchange *x) {
     response_error(x, 404, SPAN("not_found"), (struct span){0});
 }
 
+static void refuse_method(struct exchange *x, struct span allow) {
+    struct response r;
+    response_init(&r, 405);
+    (void)!response_header(&r, SPAN("Allow"), allow);
+    response_send(x, &r);
+}
+
+/* No file is there either. A path that has routes for other methods says so. */
+static void no_file(struct exchange *x, void *data) {
+    struct app *app = data;
+    struct target target;
+    app->resolve(app, exchange_request(x), &target);
+    if (target.kind == TARGET_METHOD) {
+        refuse_method(x, target.allow);
+    } else {
+        not_found(x);
+    }
+}
+
 /* While the server ends nobody new comes in: there would be nobody left to tell him goodbye. */
 static bool turn_away(struct routing *routing, struct exchange *x, const struct verdict *verdict) {
     if (!exchange_server(x)->draining) {
@@ -93,13 +112,6 @@ static void serve_endpoint(struct passage *p, const struct ns_settings *settings
     request_unref(r);
 }
 
-static void refuse_method(struct exchange *x, struct span allow) {
-    struct response r;
-    response_init(&r, 405);
-    (void)!response_header(&r, SPAN("Allow"), allow);
-    response_send(x, &r);
-}
-
 static bool asks_endpoint(const struct request *r) {
     return ws_wanted(r) || sse_wanted(r) || span_is(request_method(r), "POST");
 }
@@ -115,10 +127,8 @@ static void dispatch(struct passage *p) {
     }
     if (target.kind == TARGET_ROUTE) {
         app->on_route(app, p->x, &target);
-    } else if (target.kind == TARGET_METHOD) {
-        refuse_method(p->x, target.allow);
     } else {
-        static_serve(p->x, app->mounts, app->mount_count, not_found);
+        static_serve(p->x, app->mounts, app->mount_count, no_file, app);
     }
     passage_free(p);
 }

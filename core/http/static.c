@@ -28,7 +28,8 @@ struct job {
         uv_fs_t fs;
     };
     struct exchange *x; /* a reference */
-    void (*not_found)(struct exchange *x);
+    void (*not_found)(struct exchange *x, void *data);
+    void *data;
     char *path;
     struct candidate *candidates;
     size_t count;
@@ -321,7 +322,7 @@ static void on_found(uv_work_t *work, int status) {
     struct span method = request_method(exchange_request(job->x));
     struct response r;
     if (status || job->kind == FILE_NONE) {
-        job->not_found(job->x);
+        job->not_found(job->x, job->data);
     } else if (!span_is(method, "GET") && !span_is(method, "HEAD")) {
         response_init(&r, 405);
         put(&r, "Allow", "GET, HEAD");
@@ -360,11 +361,12 @@ static void add_candidate(struct job *job, const struct static_mount *mount) {
 }
 
 void static_serve(struct exchange *x, const struct static_mount *mounts, size_t count,
-                  void (*not_found)(struct exchange *x)) {
+                  void (*not_found)(struct exchange *x, void *data), void *data) {
     struct span path = request_path(exchange_request(x));
     struct job *job = memory_zalloc(sizeof *job);
     job->x = exchange_ref(x);
     job->not_found = not_found;
+    job->data = data;
     job->file.fd = -1;
     job->path = memory_strndup(path.at, path.len);
     job->candidates = memory_array(count ? count : 1, sizeof *job->candidates);
@@ -374,5 +376,5 @@ void static_serve(struct exchange *x, const struct static_mount *mounts, size_t 
     if (job->count && uv_queue_work(loop, &job->work, find, on_found) == 0)
         return;
     job_free(job);
-    not_found(x);
+    not_found(x, data);
 }

@@ -18,6 +18,6 @@ long static_mount_covers(const struct static_mount *mount, struct span path);
  * now or later, with the file, a redirect to a folder's slash, or calls not_found once when no
  * mount has it. */
 void static_serve(struct exchange *x, const struct static_mount *mounts, size_t count,
-                  void (*not_found)(struct exchange *x));
+                  void (*not_found)(struct exchange *x, void *data), void *data);
 
 #endif

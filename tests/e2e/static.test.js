@@ -14,7 +14,11 @@ const FILES = {
   "app.lua": `
     return {
       { static = { ["/"] = "public", ["/app/v1"] = "other" },
-        routes = { ["GET /style.css"] = function() return "a route" end } },
+        routes = {
+          ["GET /style.css"] = function() return "a route" end,
+          ["POST /page.html"] = function() return "posted" end,
+          ["POST /posts"] = function() return "posted" end,
+        } },
       { namespace = "/chat", on_message = function() end },
     }
   `,
@@ -41,6 +45,14 @@ describe("static files", () => {
   const server = serving(FILES);
   const file = (target, headers = {}, method = "GET") =>
     request(server.url, target, { method, headers });
+
+  it("are there beside routes for other methods of their path", async () => {
+    assert.equal((await file("/page.html")).body.toString(), "<title>page</title>");
+    assert.equal((await file("/page.html", {}, "POST")).body.toString(), "posted");
+    const refused = await file("/posts");
+    assert.equal(refused.status, 405);
+    assert.match(refused.headers.allow, /POST/);
+  });
 
   it("have a type, a length, a tag and a date", async () => {
     const types = {

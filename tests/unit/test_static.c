@@ -70,13 +70,14 @@ static void make_files(struct folder *f) {
     free(public);
 }
 
-static void answer_not_found(struct exchange *x) {
+static void answer_not_found(struct exchange *x, void *data) {
+    (void)data;
     response_text(x, 404, "nothing here");
 }
 
 static void answer_static(struct exchange *x, void *data) {
     struct folder *f = data;
-    static_serve(x, f->mounts, f->count, answer_not_found);
+    static_serve(x, f->mounts, f->count, answer_not_found, NULL);
 }
 
 static void folder_init(struct folder *f) {
