@@ -46,6 +46,13 @@ static void watch_file(const char *path, void *data) {
     (void)watch_add(data, path); /* a folder that is gone shows when the reload fails */
 }
 
+static void on_file(void *data, const char *path) {
+    struct worker *w = data;
+    if (w->watch) {
+        watch_file(path, w->watch);
+    }
+}
+
 static void watch_again(struct worker *w) {
     if (w->watch) {
         watch_clear(w->watch);
@@ -237,6 +244,7 @@ static int build_layers(struct worker *w, const char *app) {
         .log = w->log,
         .metrics = &w->metrics,
         .open_stream = open_stream,
+        .on_file = on_file,
         .data = w,
     };
     int status = script_new(&w->script, &env, app);

@@ -19,6 +19,8 @@ struct script_env {
     /* mw.sse: turns an exchange into a client on a stream (proto/sse), NULL if it has gone. */
     struct client *(*open_stream)(void *data, struct exchange *x, struct ns *ns,
                                   const struct verdict *verdict);
+    /* The version in service has required one more file, from within a handler. May be NULL. */
+    void (*on_file)(void *data, const char *path);
     void *data;
 };
 

@@ -52,6 +52,10 @@ void version_add_file(struct version *v, const char *path) {
     }
     v->files = memory_resize(v->files, (v->file_count + 1) * sizeof(*v->files));
     v->files[v->file_count++] = memory_strdup(path);
+    const struct script *s = v->script;
+    if (v == s->version && s->env.on_file) {
+        s->env.on_file(s->env.data, path);
+    }
 }
 
 struct version *version_current(const struct script *s) {

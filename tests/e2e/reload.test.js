@@ -288,9 +288,13 @@ describe("moonwire reload", () => {
 describe("moonwire dev", () => {
   const version = (n) => `
     local part = require "sub.part"
-    return { routes = { ["GET /v"] = function() return tostring(${n} + part) end } }
+    return { routes = {
+      ["GET /v"] = function() return tostring(${n} + part) end,
+      ["GET /late"] = function() return require "late" end,
+    } }
   `;
-  const server = serving({ "app.lua": version(1), "sub/part.lua": "return 0" }, { command: "dev" });
+  const files = { "app.lua": version(1), "sub/part.lua": "return 0", "late.lua": "return 'early'" };
+  const server = serving(files, { command: "dev" });
   const file = (name) => path.join(server.folder, name);
 
   // What the route answers once a save has had its effect.
@@ -307,6 +311,12 @@ describe("moonwire dev", () => {
 
   it("reloads when a required module is saved", async () => {
     assert.equal(await saved(() => fs.writeFileSync(file("sub/part.lua"), "return 10")), "12");
+  });
+
+  it("reloads when a module that a handler required is saved", async () => {
+    assert.equal((await request(server.url, "/late")).body, "early");
+    await saved(() => fs.writeFileSync(file("late.lua"), "return 'later'"));
+    assert.equal((await request(server.url, "/late")).body, "later");
   });
 
   it("sees editors that write through a rename", async () => {
