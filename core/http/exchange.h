@@ -38,6 +38,7 @@ struct exchange {
     struct writer extra;
     void (*aborted)(struct exchange *x, void *data);
     void *aborted_data;
+    bool at_end;   /* the end of the peer's side aborts it */
     bool answered; /* the head of the answer has been written */
     uint64_t left; /* bytes of the body to come */
     void (*room)(struct exchange *x, void *data);

@@ -150,6 +150,8 @@ static void on_end(struct conn *conn) {
     http->close = true;
     if (!http->exchange)
         conn_finish(conn);
+    else if (http->exchange->at_end)
+        conn_abort(conn, 0);
 }
 
 /* Everybody who still holds the exchange sees from now on that nobody waits for it. */
@@ -252,6 +254,10 @@ void exchange_on_abort(struct exchange *x, void (*aborted)(struct exchange *x, v
                        void *data) {
     x->aborted = aborted;
     x->aborted_data = data;
+}
+
+void exchange_abort_at_end(struct exchange *x) {
+    x->at_end = true;
 }
 
 struct writer *exchange_extra_headers(struct exchange *x) {

@@ -46,6 +46,9 @@ bool exchange_open(
  * listener. */
 void exchange_on_abort(struct exchange *x, void (*aborted)(struct exchange *x, void *data),
                        void *data);
+/* A peer that ends its side does not wait for this answer either: the connection is then aborted.
+ * For answers that come when there is something to tell. */
+void exchange_abort_at_end(struct exchange *x);
 /* Headers that will be added to whatever the answer is (CORS). Appended as "Name: value\r\n". */
 struct writer *exchange_extra_headers(struct exchange *x);
 
