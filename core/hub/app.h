@@ -36,8 +36,9 @@ const char *hook_name(enum hook hook);
 struct reply {
     struct span args; /* JSON values separated by commas */
     uint32_t argc;
-    struct span code;   /* an error if not empty */
-    struct span detail; /* JSON or empty */
+    struct span attachments; /* binary values in args, packed (hub/attachments.h) */
+    struct span code;        /* an error if not empty */
+    struct span detail;      /* JSON or empty */
 };
 
 /* Where a reply goes: made by the transport for an event that wants one. answer consumes it, and
@@ -101,16 +102,17 @@ struct app {
     void (*on_connect)(struct app *app, struct client *c);
     bool (*on_message)(struct app *app, struct client *c, struct span data, bool binary);
     /* args: JSON values separated by commas, not validated yet; if they are no JSON the ack (or a
-     * reply without id) says bad_message. ack may be NULL. */
+     * reply without id) says bad_message. attachments: binary values that stand in the args, packed
+     * (hub/attachments.h); mostly empty. ack may be NULL. */
     bool (*on_event)(struct app *app, struct client *c, struct span event, struct span args,
-                     struct ack *ack);
+                     struct span attachments, struct ack *ack);
     bool (*on_join)(struct app *app, struct client *c, struct span room, struct span options,
                     struct ack *ack);
     bool (*on_leave)(struct app *app, struct client *c, struct span room, struct ack *ack);
     /* The client's answer to a request of ours, which never waits in the line. error: a code or
      * empty. */
     void (*on_answer)(struct app *app, struct client *c, uint64_t id, struct span args,
-                      struct span error);
+                      struct span attachments, struct span error);
     /* The client is gone: queued events still run, then on_leave once per room, then on_disconnect,
      * then client_release. */
     void (*on_close)(struct app *app, struct client *c, const char *reason);

@@ -13,6 +13,12 @@ const char *wire_name(enum wire wire) {
         return "sse";
     case WIRE_POST:
         return "post";
+    case WIRE_SIO_WS:
+    case WIRE_SIO_POLLING:
+        return "socket.io";
+    case WIRE_EIO_WS:
+    case WIRE_EIO_POLLING:
+        return "engine.io";
     default:
         return "websocket"; /* plain, or one of the deflate windows */
     }
@@ -44,7 +50,7 @@ void message_init(struct message *m, enum message_kind kind) {
     m->refs = m->argc = m->encoded_mask = 0;
     m->kind = (uint8_t)kind;
     m->flags = 0;
-    m->room = m->event = m->data = m->offset = none;
+    m->room = m->event = m->data = m->attachments = m->offset = none;
     m->id = m->code = m->detail = none;
 }
 
@@ -67,8 +73,8 @@ static struct span keep(char **at, struct span bytes) {
 }
 
 struct message *message_keep(const struct message *m) {
-    size_t bytes = m->room.len + m->event.len + m->data.len + m->offset.len + m->id.len +
-                   m->code.len + m->detail.len;
+    size_t bytes = m->room.len + m->event.len + m->data.len + m->attachments.len + m->offset.len +
+                   m->id.len + m->code.len + m->detail.len;
     struct message *kept = memory_alloc(sizeof *kept + bytes);
     memcpy(kept, m, offsetof(struct message, encoded));
     kept->refs = 1;
@@ -77,6 +83,7 @@ struct message *message_keep(const struct message *m) {
     kept->room = keep(&at, m->room);
     kept->event = keep(&at, m->event);
     kept->data = keep(&at, m->data);
+    kept->attachments = keep(&at, m->attachments);
     kept->offset = keep(&at, m->offset);
     kept->id = keep(&at, m->id);
     kept->code = keep(&at, m->code);

@@ -14,9 +14,14 @@ enum wire {
     WIRE_WS_DEFLATE_15 = WIRE_WS_DEFLATE_9 + 6,
     WIRE_SSE,
     WIRE_POST, /* a one-shot client: what is sent to it goes nowhere */
+    WIRE_SIO_WS,
+    WIRE_SIO_POLLING,
+    WIRE_EIO_WS, /* Engine.IO without Socket.IO above it */
+    WIRE_EIO_POLLING,
     WIRE_COUNT
 };
-const char *wire_name(enum wire wire); /* "websocket", "sse", "post": what client.wire says */
+const char *wire_name(enum wire wire); /* what client.wire says: "websocket", "sse", "post",
+                                          "socket.io", "engine.io" */
 
 enum message_kind {
     MESSAGE_EVENT, /* event + args */
@@ -39,7 +44,9 @@ struct message {
     struct span event; /* not escaped */
     struct span
         data; /* args as JSON values separated by commas, without brackets; or the raw bytes */
-    struct span offset; /* "epoch:sequence", empty where the room has no history */
+    struct span attachments; /* binary values, packed (hub/attachments.h); where they stand in the
+                                args, {"_placeholder":true,"num":0} does */
+    struct span offset;      /* "epoch:sequence", empty where the room has no history */
     struct span id;     /* JSON: the client's id of its event (REPLY), or ours of a request (EVENT);
                            empty: none */
     struct span code;   /* REPLY: an error */

@@ -4,6 +4,7 @@
 #include "proto/event.h"
 
 #include "base/json.h"
+#include "hub/attachments.h"
 #include "hub/message.h"
 
 #include <string.h>
@@ -223,7 +224,22 @@ static void put_error(struct writer *out, const struct message *m) {
     writer_putc(out, '}');
 }
 
+/* Binary values have no form of their own here. */
+static void write_inlined(struct writer *out, const struct message *m) {
+    struct writer data = {0};
+    struct message plain = *m;
+    attachments_inline(&data, m->data, m->attachments);
+    plain.data = writer_span(&data);
+    plain.attachments = (struct span){0};
+    event_write(out, &plain);
+    writer_deinit(&data);
+}
+
 void event_write(struct writer *out, const struct message *m) {
+    if (m->attachments.len) {
+        write_inlined(out, m);
+        return;
+    }
     writer_putc(out, '{');
     if (m->kind == MESSAGE_REPLY) {
         if (m->id.len) {

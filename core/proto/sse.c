@@ -165,6 +165,7 @@ static void tell_join(struct stream *s, struct span room, const struct reply *an
     message_init(&result, MESSAGE_REPLY);
     result.data = answer->args;
     result.argc = answer->argc;
+    result.attachments = answer->attachments;
     result.code = answer->code;
     result.detail = answer->detail;
     struct writer text = {0};

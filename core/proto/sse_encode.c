@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/random.h"
+#include "hub/attachments.h"
 #include "hub/message.h"
 #include "proto/event.h"
 
@@ -74,6 +75,16 @@ static void put_event(struct writer *out, const struct message *m) {
     writer_deinit(&value);
 }
 
+/* Binary values have no form of their own here. */
+static void put_inlined_event(struct writer *out, const struct message *m) {
+    struct writer data = {0};
+    struct message plain = *m;
+    attachments_inline(&data, m->data, m->attachments);
+    plain.data = writer_span(&data);
+    put_event(out, &plain);
+    writer_deinit(&data);
+}
+
 static void put_binary(struct writer *out, struct span bytes) {
     writer_puts(out, "event: binary\ndata: ");
     size_t len = (bytes.len + 2) / 3 * 4;
@@ -85,7 +96,11 @@ static void put_binary(struct writer *out, struct span bytes) {
 void sse_encode(struct writer *out, const struct message *m) {
     switch ((enum message_kind)m->kind) {
     case MESSAGE_EVENT:
-        put_event(out, m);
+        if (m->attachments.len) {
+            put_inlined_event(out, m);
+        } else {
+            put_event(out, m);
+        }
         break;
     case MESSAGE_TEXT:
         put_data(out, m->data);

@@ -2,6 +2,7 @@
  * that exists only until it is answered. Called by the worker, through proto/sse.h. */
 #include "base/utf8.h"
 #include "http/response.h"
+#include "hub/attachments.h"
 #include "proto/event.h"
 #include "proto/sse_internal.h"
 
@@ -155,9 +156,11 @@ static void on_answer(struct ack *ack, const struct reply *answer) {
     struct post_item *item = (struct post_item *)ack;
     struct post *post = item->post;
     struct message m;
+    struct writer data = {0};
+    attachments_inline(&data, answer->args, answer->attachments);
     message_init(&m, MESSAGE_REPLY);
     m.id = writer_span(&item->id);
-    m.data = answer->args;
+    m.data = writer_span(&data);
     m.argc = answer->argc;
     m.code = answer->code;
     m.detail = answer->detail;
@@ -168,8 +171,9 @@ static void on_answer(struct ack *ack, const struct reply *answer) {
         m.id = (struct span){0};
         event_write(&item->reply, &m);
     } else if (answer->argc) {
-        event_write_args(&item->reply, answer->args, answer->argc);
+        event_write_args(&item->reply, m.data, answer->argc);
     }
+    writer_deinit(&data);
     if (--post->waiting == 0) {
         end_post(post);
     }
@@ -198,13 +202,13 @@ static bool pass_on(struct stream *s, const struct event *e, struct ack *ack) {
     struct app *app = s->server->app;
     switch (e->kind) {
     case EVENT_EVENT:
-        return app->on_event(app, &s->client, e->name, e->args, ack);
+        return app->on_event(app, &s->client, e->name, e->args, (struct span){0}, ack);
     case EVENT_JOIN:
         return app->on_join(app, &s->client, e->name, e->args, ack);
     case EVENT_LEAVE:
         return app->on_leave(app, &s->client, e->name, ack);
     case EVENT_ANSWER:
-        app->on_answer(app, &s->client, e->number, e->args, e->error);
+        app->on_answer(app, &s->client, e->number, e->args, (struct span){0}, e->error);
         break;
     case EVENT_BAD:
         ack->answer(ack, &(struct reply){.code = SPAN("bad_message")});
@@ -282,7 +286,8 @@ static void post_event(struct sse_server *server, struct exchange *x, struct one
     struct post *post = new_post(x, 1, false);
     post->one_shot = o;
     o->post = post;
-    (void)server->app->on_event(server->app, &o->client, e->name, e->args, &post->items[0].ack);
+    (void)server->app->on_event(server->app, &o->client, e->name, e->args, (struct span){0},
+                                &post->items[0].ack);
 }
 
 void sse_post_once(struct sse_server *server, struct exchange *x, struct ns *ns,

@@ -165,6 +165,7 @@ static void reply(struct ws_client *w, struct span id, const struct reply *answe
     m.id = id;
     m.data = answer->args;
     m.argc = answer->argc;
+    m.attachments = answer->attachments;
     m.code = answer->code;
     m.detail = answer->detail;
     /* Whoever is closing hears nothing more; that is no error here. */
@@ -210,13 +211,13 @@ static bool on_event(struct ws_client *w, const struct event *e) {
     struct client *c = &w->client;
     switch (e->kind) {
     case EVENT_EVENT:
-        return app->on_event(app, c, e->name, e->args, new_ack(w, e->id));
+        return app->on_event(app, c, e->name, e->args, (struct span){0}, new_ack(w, e->id));
     case EVENT_JOIN:
         return app->on_join(app, c, e->name, e->args, new_ack(w, e->id));
     case EVENT_LEAVE:
         return app->on_leave(app, c, e->name, new_ack(w, e->id));
     case EVENT_ANSWER:
-        app->on_answer(app, c, e->number, e->args, e->error);
+        app->on_answer(app, c, e->number, e->args, (struct span){0}, e->error);
         return true;
     case EVENT_BAD:
         reply_error(w, e->id, "bad_message");
@@ -260,7 +261,10 @@ static void on_gone(struct ws_conn *ws) {
     free_if_done(w);
 }
 
-static const struct ws_conn_handler handler = {max_payload, on_message, on_closing, on_gone};
+static const struct ws_conn_handler handler = {.max_payload = max_payload,
+                                               .on_message = on_message,
+                                               .on_closing = on_closing,
+                                               .on_gone = on_gone};
 
 /* --- the handshake -------------------------------------------------------------------------- */
 

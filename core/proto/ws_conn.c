@@ -1,6 +1,7 @@
 /* The life of a WebSocket connection, from the end of its handshake to the end of its socket. It
  * reads through proto/ws_reader, writes its own control frames, and hands messages up. It knows no
- * client, no JSON and no hub. Used by proto/ws. */
+ * client, no JSON and no hub. Used by proto/ws and by
+ * proto/eio_ws. */
 #include "proto/ws_conn.h"
 
 #include "base/memory.h"
@@ -142,7 +143,11 @@ void ws_conn_close(struct ws_conn *w, int code, const char *reason) {
 /* Any byte is a sign of life. */
 static void heard(struct ws_conn *w) {
     w->pinged = false;
-    timeout_start(w->shared->io, &w->timeout, w->shared->io->config->ping_interval);
+    if (w->shared->handler->silent) {
+        timeout_stop(&w->timeout);
+    } else {
+        timeout_start(w->shared->io, &w->timeout, w->shared->io->config->ping_interval);
+    }
 }
 
 static void on_timeout(struct timeout *timeout) {

@@ -11,6 +11,9 @@
 struct ws_conn;
 
 struct ws_conn_handler {
+    /* Its user asks for signs of life himself: no pings of ours, and no time within which something
+     * must be heard. */
+    bool silent;
     /* Bytes of a message that its sender may have, also after inflating. */
     size_t (*max_payload)(const struct ws_conn *w);
     /* A whole message; text is UTF-8. The bytes are lent for the call. False: taken, but no more

@@ -23,7 +23,7 @@ void answer_read(lua_State *L, int first, struct reply *reply) {
         return;
     }
     reply->argc = (uint32_t)(top - first + 1);
-    reply->args = json_write(L, first, top, "answer");
+    reply->args = json_write_values(L, first, top, "answer", &reply->attachments);
 }
 
 static void add_header(lua_State *L, struct response *response, struct span name, int index) {

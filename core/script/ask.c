@@ -14,6 +14,7 @@ struct ask_leg {
     struct ask *ask;
     struct session *session; /* NULL: over */
     struct buf *args;        /* the answer */
+    struct buf *attachments; /* of the answer; NULL: none */
     struct buf *error;       /* its code, sent by the client */
     const char *code;        /* ours; NULL: an answer came */
     bool own;                /* the session's own handler waits for it */
@@ -72,8 +73,10 @@ static void on_cancel(struct wait *wait) {
 static void drop_answers(struct ask *ask) {
     for (size_t i = 0; i < ask->count; i++) {
         buf_unref(ask->legs[i].args);
+        buf_unref(ask->legs[i].attachments);
         buf_unref(ask->legs[i].error);
         ask->legs[i].args = NULL;
+        ask->legs[i].attachments = NULL;
         ask->legs[i].error = NULL;
     }
 }
@@ -85,12 +88,14 @@ int ask_free(lua_State *L) {
     return 0;
 }
 
-void ask_answer(struct session *s, uint64_t id, struct span args, struct span error) {
+void ask_answer(struct session *s, uint64_t id, struct span args, struct span attachments,
+                struct span error) {
     struct ask_leg *leg;
     LIST_FOREACH (leg, &s->asks, link) {
         if (leg->ask->id == id) {
             struct ask *ask = leg->ask;
             leg->args = buf_copy(args.at, args.len);
+            leg->attachments = attachments.len ? buf_copy(attachments.at, attachments.len) : NULL;
             leg->error = error.len ? buf_copy(error.at, error.len) : NULL;
             end_leg(leg, NULL);
             wake_if_over(ask);
@@ -117,6 +122,10 @@ void ask_fail(struct session *s, const char *code) {
 
 /* --- results --- */
 
+static struct span span_of_buf(const struct buf *buf) {
+    return buf ? (struct span){buf->bytes, buf->len} : (struct span){NULL, 0};
+}
+
 /* Pushes the values of an answer: their number, or -1 and the code in *code. */
 static int push_values(lua_State *L, const struct ask_leg *leg, struct span *code) {
     struct json_fault fault;
@@ -128,7 +137,7 @@ static int push_values(lua_State *L, const struct ask_leg *leg, struct span *cod
         *code = (struct span){leg->error->bytes, leg->error->len};
         return -1;
     }
-    int count = json_push_list(L, (struct span){leg->args->bytes, leg->args->len}, &fault);
+    int count = json_push_values(L, span_of_buf(leg->args), span_of_buf(leg->attachments), &fault);
     if (count < 0) {
         *code = SPAN("bad_message");
     }
@@ -255,7 +264,7 @@ int ask_clients(lua_State *L, struct hooks *hooks, struct client **clients, size
     message_init(&m, MESSAGE_EVENT);
     m.event = event;
     m.argc = (uint32_t)(last_arg - first_arg + 1);
-    m.data = json_write(L, first_arg, last_arg, "request");
+    m.data = json_write_values(L, first_arg, last_arg, "request", &m.attachments);
     m.id = (struct span){id, (size_t)snprintf(id, sizeof id, "%" PRIu64, ask->id)};
     for (size_t i = 0; i < count; i++) {
         send_leg(hooks, &ask->legs[i], clients[i], &m);

@@ -14,7 +14,8 @@
 int ask_clients(lua_State *L, struct hooks *hooks, struct client **clients, size_t count,
                 struct span event, int first_arg, int last_arg, uint64_t timeout, bool single);
 /* The client's answer. One to nothing that was asked is dropped. */
-void ask_answer(struct session *s, uint64_t id, struct span args, struct span error);
+void ask_answer(struct session *s, uint64_t id, struct span args, struct span attachments,
+                struct span error);
 /* Everything that this client has been asked ends with this code. */
 void ask_fail(struct session *s, const char *code);
 

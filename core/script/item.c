@@ -90,7 +90,7 @@ static int begin_event(lua_State *L, void *data) {
         lua_replace(L, 1);
         session_push_object(L, s);
     }
-    int count = json_push_list(L, s->item->data, &fault);
+    int count = json_push_values(L, s->item->data, s->item->attachments, &fault);
     return count < 0 ? refuse_bad(s) : fixed + count;
 }
 

@@ -24,6 +24,9 @@ int json_push(lua_State *L, struct span text, struct json_fault *fault);
 /* Pushes the comma-separated values of the text (see hub/message.h, data): their number, which may
  * be 0, or -1 with nothing pushed. More than JSON_MAX_ARGS are refused. */
 int json_push_list(lua_State *L, struct span text, struct json_fault *fault);
+/* The same, where each placeholder becomes the binary value (mw.binary) that it stands for. */
+int json_push_values(lua_State *L, struct span text, struct span attachments,
+                     struct json_fault *fault);
 #define JSON_MAX_ARGS 64
 
 /* Writes the values at the absolute indices first to last, separated by commas; first > last gives
@@ -31,7 +34,15 @@ int json_push_list(lua_State *L, struct span text, struct json_fault *fault);
  * place ("data.items[3]: NaN is not JSON"), with `root` for "data"; of several values the place
  * begins with `root[2]`. */
 struct span json_write(lua_State *L, int first, int last, const char *root);
+/* The same for an event or a reply: binary values, which json_write puts as strings of base64, are
+ * packed into *attachments (hub/attachments.h), and a placeholder stands for each. */
+struct span json_write_values(lua_State *L, int first, int last, const char *root,
+                              struct span *attachments);
 
+/* Binary values: pushes one; the bytes of one, at == NULL if the value is none (borrowed from it).
+ */
+void json_push_binary(lua_State *L, struct span bytes);
+struct span json_binary(lua_State *L, int index);
 bool json_is_null(lua_State *L, int index);    /* mw.null (not nil) */
 void json_mark_array(lua_State *L, int index); /* as mw.array(t) */
 

@@ -1,6 +1,8 @@
 /* Lua values to JSON text (see json_bridge.h), appended to the script's own writer, so that an
  * error of Lua's leaks nothing. Called for what is emitted (lib_room.c) and answered (answer.c),
  * and from Lua as mw.json.encode. */
+#include "base/random.h"
+#include "hub/attachments.h"
 #include "script/json_bridge.h"
 
 #include "script/budget.h"
@@ -21,8 +23,10 @@ struct encoder {
     lua_State *L;
     struct writer *w;
     const char *root;
-    size_t most;  /* bytes */
-    int argument; /* of several values, which; 0: it is alone */
+    size_t most;                /* bytes */
+    int argument;               /* of several values, which; 0: it is alone */
+    struct writer *attachments; /* where binary values go; NULL: into the text, as base64 */
+    uint32_t attached;
 };
 
 static void put_value(struct encoder *e, int index, const struct place *up, int depth);
@@ -212,6 +216,25 @@ static void put_unmarked(struct encoder *e, int index, struct place *place, int 
     put_object(e, index, place, depth);
 }
 
+static void put_binary(struct encoder *e, int index, const struct place *place) {
+    struct span bytes = json_binary(e->L, index);
+    if (!bytes.at) {
+        fail(e, place, "a binary value without its bytes is not JSON");
+    }
+    if (!e->attachments) {
+        writer_putc(e->w, '"');
+        char *at = writer_reserve(e->w, (bytes.len + 2) / 3 * 4 + 1);
+        writer_advance(e->w, base64_encode(at, bytes.at, bytes.len));
+        writer_putc(e->w, '"');
+        return;
+    }
+    if (e->attached == ATTACHMENTS_MAX) {
+        fail(e, place, "one binary value more than the 64 that a message may have");
+    }
+    attachments_put(e->attachments, bytes);
+    writer_printf(e->w, "{\"_placeholder\":true,\"num\":%u}", e->attached++);
+}
+
 static void put_table(struct encoder *e, int index, const struct place *up, int depth) {
     lua_State *L = e->L;
     const struct json_marks *marks = &script_of(L)->marks;
@@ -236,6 +259,8 @@ static void put_table(struct encoder *e, int index, const struct place *up, int 
         put_elements(e, index, (lua_Integer)lua_rawlen(L, index), false, &place, depth + 1);
     } else if (mark == marks->object) {
         put_object(e, index, &place, depth + 1);
+    } else if (mark == marks->binary) {
+        put_binary(e, index, up);
     } else {
         put_unmarked(e, index, &place, depth + 1);
     }
@@ -267,9 +292,10 @@ static void put_value(struct encoder *e, int index, const struct place *up, int 
     }
 }
 
-struct span json_write(lua_State *L, int first, int last, const char *root) {
+static struct span write_all(lua_State *L, int first, int last, const char *root,
+                             struct writer *attachments) {
     struct script *s = script_of(L);
-    struct encoder e = {L, &s->json, root, s->env.config->lua_memory / 2, 0};
+    struct encoder e = {L, &s->json, root, s->env.config->lua_memory / 2, 0, attachments, 0};
     if (e.w->buf != NULL && e.w->buf->cap > KEPT) {
         writer_deinit(e.w);
     }
@@ -282,4 +308,17 @@ struct span json_write(lua_State *L, int first, int last, const char *root) {
         put_value(&e, index, NULL, 0);
     }
     return writer_span(e.w);
+}
+
+struct span json_write(lua_State *L, int first, int last, const char *root) {
+    return write_all(L, first, last, root, NULL);
+}
+
+struct span json_write_values(lua_State *L, int first, int last, const char *root,
+                              struct span *attachments) {
+    struct writer *packed = &script_of(L)->attachments;
+    writer_clear(packed);
+    struct span json = write_all(L, first, last, root, packed);
+    *attachments = writer_span(packed);
+    return json;
 }

@@ -166,7 +166,7 @@ static void push_message(lua_State *L, const struct message *m) {
         lua_setfield(L, -2, "kind");
         return;
     }
-    int count = json_push_list(L, m->data, &fault);
+    int count = json_push_values(L, m->data, m->attachments, &fault);
     if (count == 1) {
         lua_setfield(L, -2, "data");
     } else if (count > 1) {

@@ -58,6 +58,13 @@ void request_set_params(lua_State *L, const struct pattern *pattern, struct span
     lua_pop(L, 1);
 }
 
+void request_set_auth(lua_State *L) {
+    lua_getiuservalue(L, -2, 1);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "auth");
+    lua_pop(L, 1);
+}
+
 /* --- fields --- */
 
 static void push_span(lua_State *L, struct span span) {

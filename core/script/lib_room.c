@@ -195,7 +195,7 @@ void audience_event(lua_State *L, struct message *m) {
                   "an event's name is text");
     int top = lua_gettop(L);
     m->argc = (uint32_t)(top - 2);
-    m->data = json_write(L, 3, top, "data");
+    m->data = json_write_values(L, 3, top, "data", &m->attachments);
 }
 
 void audience_frame(lua_State *L, struct message *m) {

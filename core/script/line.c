@@ -20,7 +20,8 @@ void line_init(struct line *line) {
 }
 
 static struct line_entry *copy(const struct item *item) {
-    size_t size = sizeof(struct line_entry) + item->name.len + item->data.len;
+    size_t size =
+        sizeof(struct line_entry) + item->name.len + item->data.len + item->attachments.len;
     struct line_entry *entry = memory_alloc(size);
     entry->item = *item;
     entry->item.name.at = entry->bytes;
@@ -30,6 +31,11 @@ static struct line_entry *copy(const struct item *item) {
     }
     if (item->data.len) {
         memcpy(entry->bytes + item->name.len, item->data.at, item->data.len);
+    }
+    entry->item.attachments.at = entry->bytes + item->name.len + item->data.len;
+    if (item->attachments.len) {
+        memcpy(entry->bytes + item->name.len + item->data.len, item->attachments.at,
+               item->attachments.len);
     }
     return entry;
 }

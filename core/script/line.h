@@ -20,10 +20,11 @@ enum item_kind {
 /* The spans are borrowed until `run` has returned. */
 struct item {
     uint8_t kind;
-    bool binary;      /* MESSAGE */
-    struct span name; /* the event or room */
-    struct span data; /* arguments, options, bytes; LEFT and DISCONNECT: the reason */
-    struct ack *ack;  /* may be NULL */
+    bool binary;             /* MESSAGE */
+    struct span name;        /* the event or room */
+    struct span data;        /* arguments, options, bytes; LEFT and DISCONNECT: the reason */
+    struct span attachments; /* EVENT: binary values in the arguments, packed */
+    struct ack *ack;         /* may be NULL */
 };
 
 struct line_entry;

@@ -212,6 +212,7 @@ static void run_item(struct line *line, const struct item *item) {
         item) { /* Lua was busy and it begins later, or it waits and has seen its data. */
         struct item rest = *item;
         rest.data.len = s->begun ? 0 : item->data.len;
+        rest.attachments.len = s->begun ? 0 : item->attachments.len;
         s->item = line_keep(line, &rest);
     }
 }
@@ -357,8 +358,9 @@ static bool app_on_message(struct app *app, struct client *c, struct span data, 
 }
 
 static bool app_on_event(struct app *app, struct client *c, struct span event, struct span args,
-                         struct ack *ack) {
-    struct item item = {.kind = ITEM_EVENT, .name = event, .data = args, .ack = ack};
+                         struct span attachments, struct ack *ack) {
+    struct item item = {
+        .kind = ITEM_EVENT, .name = event, .data = args, .attachments = attachments, .ack = ack};
     return push(session_in(app, c), &item);
 }
 
@@ -374,8 +376,8 @@ static bool app_on_leave(struct app *app, struct client *c, struct span room, st
 }
 
 static void app_on_answer(struct app *app, struct client *c, uint64_t id, struct span args,
-                          struct span error) {
-    ask_answer(session_in(app, c), id, args, error);
+                          struct span attachments, struct span error) {
+    ask_answer(session_in(app, c), id, args, attachments, error);
 }
 
 static void app_on_close(struct app *app, struct client *c, const char *reason) {

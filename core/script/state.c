@@ -81,6 +81,7 @@ void state_close(struct script *s) {
     alloc_free(s->alloc);
     json_reader_deinit(&s->reader);
     writer_deinit(&s->json);
+    writer_deinit(&s->attachments);
     free(s->path);
 }
 

@@ -24,12 +24,14 @@ struct http_pool;
 struct tasks;
 struct version;
 
-/* The metatables by which mw.array and mw.object mark a table. */
+/* The metatables by which mw.array and mw.object mark a table, and mw.binary makes one. */
 struct json_marks {
     const void *array; /* as lua_topointer tells them */
     const void *object;
+    const void *binary;
     int array_ref; /* in the registry */
     int object_ref;
+    int binary_ref;
 };
 
 struct script {
@@ -48,7 +50,8 @@ struct script {
     unsigned version_count;  /* how many versions have been in service */
     struct json_marks marks;
     struct json_reader reader; /* the JSON bridge's, */
-    struct writer json;        /* and its output; valid until the next json_write */
+    struct writer json;        /* and its output; valid until the next json_write, */
+    struct writer attachments; /* with the binary values in it */
     struct hooks *hooks;       /* what hooks.c keeps; state.c never looks at it */
     bool unlimited;            /* calls have no time budget: script_run_file */
     bool stopping;             /* nothing new begins */

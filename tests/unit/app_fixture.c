@@ -282,7 +282,7 @@ bool app_event(struct app_client *c, const char *event, const char *args, struct
         app_ack_init(ack);
     }
     bool more = c->f->app->on_event(c->f->app, &c->client, span_of(name), span_of(data),
-                                    ack ? &ack->ack : NULL);
+                                    (struct span){NULL, 0}, ack ? &ack->ack : NULL);
     take_back(name);
     take_back(data);
     return more;
@@ -301,5 +301,6 @@ bool app_join(struct app_client *c, const char *room, const char *options, struc
 }
 
 void app_answer(struct app_client *c, uint64_t id, const char *args) {
-    c->f->app->on_answer(c->f->app, &c->client, id, span_of(args), (struct span){NULL, 0});
+    c->f->app->on_answer(c->f->app, &c->client, id, span_of(args), (struct span){NULL, 0},
+                         (struct span){NULL, 0});
 }

@@ -1,6 +1,7 @@
 /* The worker and the app of proto_fixture.h. */
 #include "proto_fixture.h"
 
+#include "hub/attachments.h"
 #include "ws_frames.h"
 
 #include <setjmp.h>
@@ -59,10 +60,14 @@ static void answer(struct ack *ack, const char *args, uint32_t argc, const char 
 }
 
 static bool on_event(struct app *app, struct client *c, struct span event, struct span args,
-                     struct ack *ack) {
+                     struct span attachments, struct ack *ack) {
     struct house *h = of(app);
+    struct span bytes;
     (void)c;
     log_spans(h, "event ", event, args);
+    while (attachments_next(&attachments, &bytes)) {
+        log_spans(h, "attached ", bytes, (struct span){0});
+    }
     if (span_is(event, "echo")) {
         char text[256];
         snprintf(text, sizeof text, "%.*s", (int)args.len, args.at);
@@ -103,8 +108,9 @@ static bool on_leave(struct app *app, struct client *c, struct span room, struct
 }
 
 static void on_answer(struct app *app, struct client *c, uint64_t id, struct span args,
-                      struct span error) {
+                      struct span attachments, struct span error) {
     (void)c;
+    (void)attachments;
     writer_printf(&of(app)->log, "answer %u", (unsigned)id);
     log_spans(of(app), " ", args, error);
 }

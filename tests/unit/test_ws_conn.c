@@ -62,7 +62,10 @@ static void on_gone(struct ws_conn *w) {
     of(w)->gone = true;
 }
 
-static const struct ws_conn_handler handler = {max_payload, on_message, on_closing, on_gone};
+static const struct ws_conn_handler handler = {.max_payload = max_payload,
+                                               .on_message = on_message,
+                                               .on_closing = on_closing,
+                                               .on_gone = on_gone};
 
 static void on_accept(struct conn *conn, void *data) {
     struct end *e = data;
