@@ -1,4 +1,5 @@
-/* The way of one request through the server. Precedence: routes, the endpoint of a namespace (an
+/* The way of one request through the server. Precedence: the endpoint of
+ * Socket.IO, routes, the endpoint of a namespace (an
  * upgrade, a request for a stream, a POST), static files, 404. The app is asked twice, may this
  * request go on and who is this, and may answer later: a passage is what waits. Called by worker.c
  * for each request. */
@@ -133,12 +134,91 @@ static void dispatch(struct passage *p) {
     passage_free(p);
 }
 
+/* --- Socket.IO and Engine.IO ---------------------------------------------------------------- */
+
+/* Paths are meant with or without the slash at their end. */
+static struct span without_slash(struct span path) {
+    path.len -= path.len > 1 && path.at[path.len - 1] == '/';
+    return path;
+}
+
+static bool asks_socketio(const struct routing *routing, const struct request *r) {
+    struct span mount = span_of(routing->engine.config->socketio_path);
+    return mount.len > 1 && mount.at[0] == '/' &&
+           span_equal(without_slash(mount), without_slash(request_path(r)));
+}
+
+/* The namespace whose endpoint is one of Engine.IO, where the request speaks that; or NULL. */
+static struct ns *asks_engine(const struct routing *routing, const struct request *r) {
+    struct app *app = routing->app;
+    struct writer version = {0};
+    bool engine = request_query_value(r, "EIO", &version);
+    writer_deinit(&version);
+    struct ns *ns = engine ? app->find_ns(app, without_slash(request_path(r))) : NULL;
+    return ns && ns_settings(ns) && ns_settings(ns)->engine ? ns : NULL;
+}
+
+static bool asks_messages(const struct routing *routing, const struct request *r) {
+    return asks_socketio(routing, r) || asks_engine(routing, r);
+}
+
+static void on_engine_authenticated(struct question *q, const struct verdict *verdict) {
+    struct passage *p = (struct passage *)q;
+    if (!verdict->allowed) {
+        response_error(p->x, status_of_code(verdict->code), verdict->code, verdict->detail);
+    } else if (!turn_away(p->routing, p->x, verdict)) {
+        eio_plain_serve(&p->routing->plain, p->x, p->ns, verdict);
+    }
+    passage_free(p);
+}
+
+/* A handshake that the guard has let pass; p is freed now or after on_auth. */
+static void serve_handshake(struct passage *p) {
+    struct app *app = p->routing->app;
+    struct request *r = request_ref((struct request *)exchange_request(p->x));
+    struct ns *ns = asks_socketio(p->routing, r) ? NULL : asks_engine(p->routing, r);
+    if (ns) {
+        p->ns = ns_ref(ns);
+        p->question.answer = on_engine_authenticated;
+        app->on_auth(app, ns, r, (struct span){0}, &p->question);
+    } else if (exchange_server(p->x)->draining) {
+        response_error(p->x, 503, SPAN("unavailable"), SPAN("\"shutting down\""));
+        passage_free(p);
+    } else {
+        sio_serve(p->routing->sio, p->x);
+        passage_free(p);
+    }
+    request_unref(r);
+}
+
+/* What needs no guard: a request of a session, which its handshake has passed, or one from a page
+ * that may not ask. */
+static bool serve_session(struct routing *routing, const struct target *target,
+                          struct exchange *x) {
+    const struct request *r = exchange_request(x);
+    if (!origin_allowed(target->settings ? target->settings->origins : NULL, r)) {
+        eio_refuse(x, EIO_FORBIDDEN);
+        return true;
+    }
+    if (eio_is_handshake(r)) {
+        return false;
+    }
+    if (asks_socketio(routing, r)) {
+        sio_serve(routing->sio, x);
+    } else {
+        eio_plain_serve(&routing->plain, x, NULL, NULL);
+    }
+    return true;
+}
+
 static void on_guarded(struct question *q, const struct verdict *verdict) {
     struct passage *p = (struct passage *)q;
-    if (verdict->allowed && exchange_open(p->x)) {
-        dispatch(p);
-    } else {
+    if (!verdict->allowed || !exchange_open(p->x)) {
         passage_free(p);
+    } else if (asks_messages(p->routing, exchange_request(p->x))) {
+        serve_handshake(p);
+    } else {
+        dispatch(p);
     }
 }
 
@@ -147,6 +227,9 @@ void routing_serve(struct routing *routing, struct exchange *x) {
     struct target target;
     app->resolve(app, exchange_request(x), &target);
     if (cors_handle(target.settings ? target.settings->origins : NULL, x)) {
+        return;
+    }
+    if (asks_messages(routing, exchange_request(x)) && serve_session(routing, &target, x)) {
         return;
     }
     struct passage *p = memory_zalloc(sizeof *p);

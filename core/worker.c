@@ -123,6 +123,9 @@ static void end_service(struct worker *w) {
     if (w->admin_on) {
         admin_stop(&w->admin);
     }
+    if (w->script) {
+        eio_server_drain(&w->routing.engine);
+    }
     conn_abort_all(&w->io);
     io_end_turn(&w->io);
     if (w->script) {
@@ -147,7 +150,8 @@ static void end_service(struct worker *w) {
 /* Also those of whom only the last hooks are left, which may wait. */
 static bool everybody_gone(const struct worker *w) {
     return hub_count(w->hub) == 0 && ws_server_count(w->routing.ws) == 0 &&
-           sse_server_count(w->routing.sse) == 0 && LIST_EMPTY(&w->http.active);
+           sse_server_count(w->routing.sse) == 0 && eio_server_count(&w->routing.engine) == 0 &&
+           LIST_EMPTY(&w->http.active);
 }
 
 static void on_closing(uv_timer_t *timer) {
@@ -167,6 +171,7 @@ static void shut_down(struct worker *w) {
     listener_stop(w->listener);
     w->listener = NULL;
     hub_disconnect_all(w->hub, 1001, "shutdown");
+    eio_server_drain(&w->routing.engine);
     http_server_drain(&w->http);
     io_end_turn(&w->io); /* what has been said is sent, even if the deadline is now */
     uv_timer_start(&w->closing, on_closing, 0, CLOSE_CHECK);
@@ -258,6 +263,9 @@ static int build_layers(struct worker *w, const char *app) {
     w->routing.app = up;
     w->routing.ws = ws_server_new(&w->io, w->config, up, &w->metrics);
     w->routing.sse = sse_server_new(&w->io, w->config, up, &w->metrics);
+    eio_server_init(&w->routing.engine, &w->io, w->config);
+    w->routing.sio = sio_server_new(&w->routing.engine, up, &w->metrics);
+    w->routing.plain = (struct plain_server){&w->routing.engine, up, &w->metrics, {NULL}};
     http_server_init(&w->http, &w->io, w->config, on_request, w);
     return 0;
 }
@@ -397,6 +405,9 @@ void worker_free(struct worker *w) {
         http_server_deinit(&w->http);
         ws_server_free(w->routing.ws);
         sse_server_free(w->routing.sse);
+        sio_server_free(w->routing.sio);
+        writer_deinit(&w->routing.plain.scratch);
+        eio_server_deinit(&w->routing.engine);
         script_free(w->script);
         hub_free(w->hub);
     }

@@ -65,6 +65,21 @@ const struct option config_options[] = {
     {"deflate_min", OPTION_SIZE, AT(deflate_min), 0, G, "1K", NULL,
      "smaller messages are not compressed"},
 
+    {"socketio_path", OPTION_TEXT, AT(socketio_path), 0, 0, "/socket.io/", "Socket.IO",
+     "of its endpoint; off: none"},
+    {"socketio_payload", OPTION_SIZE, AT(socketio_payload), 1, G, "1000000", NULL,
+     "one POST or frame; beyond it: 413 or 1009"},
+    {"socketio_transports", OPTION_TEXT, AT(socketio_transports), 0, 0, "polling,websocket", NULL,
+     "both, or one of them"},
+    {"socketio_upgrades", OPTION_SWITCH, AT(socketio_upgrades), 0, 0, "on", NULL,
+     "from polling to WebSocket"},
+    {"upgrade_timeout", OPTION_SECONDS, AT(upgrade_timeout), 0.01, 3600, "10", NULL,
+     "for an upgrade to finish"},
+    {"connect_timeout", OPTION_SECONDS, AT(connect_timeout), 0.01, 3600, "45", NULL,
+     "until a client is in a namespace"},
+    {"socketio_cookie", OPTION_TEXT, AT(socketio_cookie), 0, 0, NULL, NULL,
+     "name of a cookie with the session's id; default: none"},
+
     {"handler_budget", OPTION_SECONDS, AT(handler_budget), 0, 3600, "1", "Lua",
      "one handler call without waiting; 0: no limit"},
     {"lua_memory", OPTION_SIZE, AT(lua_memory), 4 * M, 1024 * G, "512M", NULL,
@@ -98,6 +113,9 @@ void config_deinit(struct config *config) {
     free(config->host);
     free(config->admin);
     free(config->control);
+    free(config->socketio_path);
+    free(config->socketio_transports);
+    free(config->socketio_cookie);
     memset(config, 0, sizeof *config);
 }
 

@@ -38,6 +38,14 @@ struct config {
     int control_rate;   /* control frames a second */
     bool deflate;       /* offer permessage-deflate */
     size_t deflate_min; /* bytes: smaller messages are not compressed */
+    /* Socket.IO */
+    char *socketio_path;       /* of its endpoint; "off": none */
+    size_t socketio_payload;   /* bytes of a POST or a frame, announced to the client */
+    char *socketio_transports; /* "polling,websocket", or one of them */
+    bool socketio_upgrades;    /* from polling to WebSocket */
+    uint64_t upgrade_timeout;  /* ms, from a probe to the upgrade */
+    uint64_t connect_timeout;  /* ms, until the client is in a namespace */
+    char *socketio_cookie;     /* its name; NULL: none */
     /* Lua */
     uint64_t handler_budget; /* ms of one handler call without waiting; 0: none */
     size_t lua_memory;       /* bytes per worker */

@@ -24,6 +24,7 @@ struct room_policy {
 /* The settings of a namespace, owned by the app, swapped at a reload. */
 struct ns_settings {
     bool events;        /* protocol = "events" */
+    bool engine;        /* protocol = "engine.io": its endpoint speaks that, in raw messages */
     size_t max_payload; /* bytes */
     uint32_t rate;      /* events a second and client; 0: no limit */
     uint32_t burst;

@@ -140,6 +140,9 @@ static void read_handler(lua_State *L, struct handler *h, const struct config *c
     lua_getfield(L, -1, "protocol_events");
     h->settings.events = lua_toboolean(L, -1);
     lua_pop(L, 1);
+    lua_getfield(L, -1, "protocol_engine");
+    h->settings.engine = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     read_rooms(L, &h->settings);
     read_limits(L, &h->settings, config);
     h->settings.subprotocols = read_strings(L, "subprotocols", &h->settings.subprotocol_count);

@@ -6,7 +6,7 @@
 --- A handler table: what a handler file returns, or an array of them, one for each namespace.
 ---@class moonwire.Handler
 ---@field namespace? string the path where clients connect: "/" (default), "/chat", "/tenant/:id"
----@field protocol? "raw"|"events" default: raw where on_message is there and events is empty
+---@field protocol? "raw"|"events"|"engine.io" default: raw where on_message is there and events is empty; "engine.io": raw messages of engine.io-client
 ---@field rooms? table<string, moonwire.RoomPolicy> by a room's name, or a beginning and a star: "room:*"
 ---@field limits? moonwire.Limits
 ---@field static? string|table<string, string> a folder, relative to the file, or folders by prefix

@@ -234,14 +234,14 @@ end
 local function check_protocol(report, t, events)
   local protocol = t.protocol
   if protocol == nil then return t.on_message == nil or next(events) ~= nil end
-  if protocol == "raw" then
+  if protocol == "raw" or protocol == "engine.io" then
     if next(events) ~= nil then
-      report("protocol", '"raw" has no events, but the table has some: choose "events"')
+      report("protocol", show(protocol) .. ' has no events, but the table has some: choose "events"')
     end
     return false
   end
   if protocol ~= "events" then
-    report("protocol", 'expected "raw" or "events", got ' .. show(protocol))
+    report("protocol", 'expected "raw", "events" or "engine.io", got ' .. show(protocol))
   end
   return true
 end
@@ -358,6 +358,7 @@ local function check_handler(report, t, resolve)
     namespace = namespace,
     segments = segments or {},
     protocol_events = check_protocol(report, t, events),
+    protocol_engine = t.protocol == "engine.io",
     rooms = check_rooms(report, t.rooms),
     limits = check_limits(report, t.limits),
     origins = check_strings(report, "origins", t.origins, origin_problem),

@@ -1,0 +1,291 @@
+/* Connections of Socket.IO: packets out of Engine.IO's messages, namespaces that are entered and
+ * left, events and acks for the app. What is malformed ends the connection and nothing else. The
+ * worker calls it for each request to the endpoint; clients are proto/sio_client's business. */
+#include "proto/sio.h"
+
+#include "base/memory.h"
+#include "hub/attachments.h"
+#include "proto/sio_codec.h"
+#include "proto/sio_internal.h"
+
+#include <string.h>
+
+#define MAX_NAMESPACES 32  /* of a connection */
+#define ATTACHMENTS_SIZE 4 /* times a frame's limit: what the values of one packet may have */
+
+/* A namespace that the client has asked for, while on_auth is asked. */
+struct sio_asking {
+    struct question question;
+    struct sio_conn *conn; /* NULL: gone */
+    struct app *app;
+    struct ns *ns; /* a reference */
+    LIST_ENTRY(sio_asking) link;
+};
+
+static struct sio_conn *of_eio(struct eio *e) {
+    return (struct sio_conn *)e;
+}
+
+/* --- the end -------------------------------------------------------------------------------- */
+
+/* All clients hear of it; they stay until the app has released them. */
+static void close_clients(struct sio_conn *conn, const char *reason) {
+    struct sio_client *c;
+    LIST_FOREACH (c, &conn->clients, link) {
+        client_closed(&c->client, reason);
+    }
+}
+
+static void end(struct sio_conn *conn, const char *reason) {
+    close_clients(conn, reason);
+    eio_close(&conn->eio, WS_CODE_NONE, NULL);
+}
+
+static void drop_partial(struct sio_conn *conn) {
+    if (conn->partial) {
+        buf_unref(conn->partial->text);
+        writer_deinit(&conn->partial->attachments);
+        free(conn->partial);
+        conn->partial = NULL;
+    }
+}
+
+static void on_closed(struct eio *e, const char *reason) {
+    struct sio_conn *conn = of_eio(e);
+    struct sio_client *c;
+    struct sio_asking *asking;
+    timeout_stop(&conn->connect);
+    close_clients(conn, reason);
+    while ((c = LIST_FIRST(&conn->clients))) {
+        sio_client_detach(c);
+    }
+    while ((asking = LIST_FIRST(&conn->asking))) {
+        LIST_REMOVE(asking, link);
+        asking->conn = NULL;
+    }
+    drop_partial(conn);
+    eio_release(e);
+}
+
+static void on_connect_timeout(struct timeout *timeout) {
+    end((struct sio_conn *)((char *)timeout - offsetof(struct sio_conn, connect)), "forced close");
+}
+
+static void on_open(struct eio *e, void *data) {
+    struct sio_conn *conn = of_eio(e);
+    conn->server = data;
+    LIST_INIT(&conn->clients);
+    LIST_INIT(&conn->asking);
+    conn->connect.expired = on_connect_timeout;
+    timeout_start(e->server->shared.io, &conn->connect, e->server->config->connect_timeout);
+}
+
+static void on_upgrade(struct eio *e) {
+    struct sio_client *c;
+    LIST_FOREACH (c, &of_eio(e)->clients, link) {
+        sio_client_upgrade(c);
+    }
+}
+
+/* --- namespaces ----------------------------------------------------------------------------- */
+
+/* One that closes is found only where there is no other. */
+static struct sio_client *find_client(const struct sio_conn *conn, struct span ns) {
+    struct sio_client *found = NULL, *c;
+    LIST_FOREACH (c, &conn->clients, link) {
+        if (span_equal(ns_name(c->client.ns), ns) && (!found || !c->client.closing)) {
+            found = c;
+        }
+    }
+    return found;
+}
+
+static bool is_asking(const struct sio_conn *conn, struct span ns) {
+    const struct sio_asking *asking;
+    LIST_FOREACH (asking, &conn->asking, link) {
+        if (span_equal(ns_name(asking->ns), ns)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void refuse(struct sio_conn *conn, struct span ns, struct span message, struct span detail) {
+    struct writer text = {0};
+    sio_put_connect_error(&text, ns, message, detail);
+    eio_send_text(&conn->eio, writer_span(&text));
+    writer_deinit(&text);
+}
+
+static void on_authenticated(struct question *q, const struct verdict *verdict) {
+    struct sio_asking *asking = (struct sio_asking *)q;
+    struct sio_conn *conn = asking->conn;
+    if (conn) {
+        LIST_REMOVE(asking, link);
+        conn->count--;
+    }
+    if (conn && verdict->allowed) {
+        sio_client_open(conn, asking->ns, verdict);
+    } else if (conn) {
+        refuse(conn, ns_name(asking->ns), verdict->code, verdict->detail);
+    } else if (verdict->allowed) {
+        asking->app->drop_session(asking->app, verdict->script);
+    }
+    ns_unref(asking->ns);
+    free(asking);
+}
+
+/* False: the client is there already, which it should know. */
+static bool connect_ns(struct sio_conn *conn, const struct sio_packet *p) {
+    struct app *app = conn->server->app;
+    const struct sio_client *there = find_client(conn, p->ns);
+    if ((there && !there->client.closing) || is_asking(conn, p->ns)) {
+        return false;
+    }
+    struct ns *ns = app->find_ns(app, p->ns);
+    if (!ns) {
+        refuse(conn, p->ns, SPAN("Invalid namespace"), (struct span){0});
+        return true;
+    }
+    if (conn->count >= MAX_NAMESPACES) {
+        refuse(conn, p->ns, SPAN("too_many_namespaces"), (struct span){0});
+        return true;
+    }
+    struct sio_asking *asking = memory_zalloc(sizeof *asking);
+    asking->question.answer = on_authenticated;
+    asking->conn = conn;
+    asking->app = app;
+    asking->ns = ns_ref(ns);
+    LIST_INSERT_HEAD(&conn->asking, asking, link);
+    conn->count++;
+    app->on_auth(app, ns, conn->eio.request, p->payload, &asking->question);
+    return true;
+}
+
+/* --- packets -------------------------------------------------------------------------------- */
+
+static bool on_event(struct sio_client *c, const struct sio_packet *p, struct span attachments) {
+    struct app *app = c->conn->server->app;
+    struct ack *ack = sio_client_ack(c, p->id);
+    if (!client_admit(&c->client, uv_now(c->conn->eio.server->shared.io->loop))) {
+        if (ack) {
+            ack->answer(ack, &(struct reply){.code = SPAN("rate_limited")});
+        }
+        return true;
+    }
+    return app->on_event(app, &c->client, p->event, p->args, attachments, ack);
+}
+
+static void on_client_packet(struct sio_client *c, const struct sio_packet *p,
+                             struct span attachments) {
+    struct app *app = c->conn->server->app;
+    c->conn->server->metrics->messages_received[c->client.ops->wire]++;
+    switch (p->type) {
+    case SIO_EVENT:
+    case SIO_BINARY_EVENT:
+        if (!on_event(c, p, attachments)) {
+            sio_client_mark_full(c);
+        }
+        break;
+    case SIO_ACK:
+    case SIO_BINARY_ACK:
+        app->on_answer(app, &c->client, p->number, p->args, attachments, (struct span){0});
+        break;
+    default:
+        client_closed(&c->client, "client namespace disconnect");
+    }
+}
+
+static void on_packet(struct sio_conn *conn, const struct sio_packet *p, struct span attachments) {
+    if (p->type == SIO_CONNECT) {
+        if (!connect_ns(conn, p)) {
+            end(conn, "forced server close");
+        }
+        return;
+    }
+    struct sio_client *c = find_client(conn, p->ns);
+    if (!c) {
+        end(conn, "forced server close");
+    } else if (!c->client.closing) { /* else it does not know yet that it is out */
+        on_client_packet(c, p, attachments);
+    }
+}
+
+/* A packet with binary values waits for them. */
+static void start_partial(struct sio_conn *conn, struct span text, uint32_t count) {
+    struct sio_partial *partial = memory_zalloc(sizeof *partial);
+    partial->text = buf_copy(text.at, text.len);
+    partial->missing = count;
+    conn->partial = partial;
+}
+
+static bool on_text(struct sio_conn *conn, struct span text) {
+    struct sio_packet p;
+    bool good = !conn->partial && sio_packet_read(&p, text);
+    if (conn->partial) {
+        return false;
+    }
+    if (good && p.attachments) {
+        start_partial(conn, text, p.attachments);
+    } else if (good) {
+        on_packet(conn, &p, (struct span){0});
+    }
+    sio_packet_deinit(&p);
+    return good;
+}
+
+static bool on_binary(struct sio_conn *conn, struct span bytes) {
+    struct sio_partial *partial = conn->partial;
+    size_t most = conn->eio.server->config->socketio_payload * ATTACHMENTS_SIZE;
+    if (!partial || writer_len(&partial->attachments) + bytes.len > most) {
+        return false;
+    }
+    attachments_put(&partial->attachments, bytes);
+    if (--partial->missing == 0) {
+        struct sio_packet p;
+        conn->partial = NULL;
+        if (sio_packet_read(&p, (struct span){partial->text->bytes, partial->text->len})) {
+            on_packet(conn, &p, writer_span(&partial->attachments));
+        }
+        sio_packet_deinit(&p);
+        buf_unref(partial->text);
+        writer_deinit(&partial->attachments);
+        free(partial);
+    }
+    return true;
+}
+
+static bool on_message(struct eio *e, struct span bytes, bool binary) {
+    struct sio_conn *conn = of_eio(e);
+    bool good = binary ? on_binary(conn, bytes) : on_text(conn, bytes);
+    if (!good) {
+        end(conn, "parse error");
+    }
+    return conn->full == 0;
+}
+
+/* --- the server ------------------------------------------------------------------------------ */
+
+static const struct eio_handler handler = {.size = sizeof(struct sio_conn),
+                                           .on_open = on_open,
+                                           .on_message = on_message,
+                                           .on_upgrade = on_upgrade,
+                                           .on_closed = on_closed};
+
+struct sio_server *sio_server_new(struct eio_server *engine, struct app *app,
+                                  struct metrics *metrics) {
+    struct sio_server *server = memory_zalloc(sizeof *server);
+    server->engine = engine;
+    server->app = app;
+    server->metrics = metrics;
+    return server;
+}
+
+void sio_server_free(struct sio_server *server) {
+    writer_deinit(&server->scratch);
+    free(server);
+}
+
+void sio_serve(struct sio_server *server, struct exchange *x) {
+    eio_serve(server->engine, &handler, server, x);
+}

@@ -1,0 +1,237 @@
+/* A client of the hub over Socket.IO: what is sent to it, encoded once for all of its namespace,
+ * the replies that the app owes it, and its end. What it says is proto/sio's business. */
+#include "base/memory.h"
+#include "hub/attachments.h"
+#include "proto/sio_codec.h"
+#include "proto/sio_internal.h"
+
+#include <string.h>
+
+#define SCRATCH_KEPT (64 << 10)
+
+/* A reply that the app owes. It outlives the client, which then forgets it. */
+struct sio_ack {
+    struct ack ack;
+    struct sio_client *client; /* NULL: gone */
+    LIST_ENTRY(sio_ack) link;
+    uint8_t id_len;
+    char id[SIO_ID_MAX];
+};
+
+static struct sio_client *of_client(const struct client *c) {
+    return (struct sio_client *)((char *)(uintptr_t)c - offsetof(struct sio_client, client));
+}
+
+/* --- encoding ------------------------------------------------------------------------------- */
+
+/* The binary values of a message, one after another: a BINARY is one itself. */
+static bool next_attachment(const struct message *m, struct span *packed, struct span *bytes) {
+    if (m->kind != MESSAGE_BINARY) {
+        return attachments_next(packed, bytes);
+    }
+    *bytes = m->data;
+    bool first = packed->at != NULL;
+    packed->at = NULL;
+    return first;
+}
+
+static struct span attachments_of(const struct message *m) {
+    if (m->kind == MESSAGE_BINARY) {
+        return SPAN("");
+    }
+    return m->code.len ? (struct span){0} : m->attachments;
+}
+
+static char *put_frame(char *at, enum ws_opcode opcode, struct span payload) {
+    at += ws_header_write(at, opcode, false, payload.len);
+    if (payload.len) {
+        memcpy(at, payload.at, payload.len);
+    }
+    return at + payload.len;
+}
+
+/* The text frame and its binary ones lie side by side: nothing comes between them. */
+static struct slice put_frames(struct arena *arena, struct span text, const struct message *m) {
+    struct span packed = attachments_of(m), bytes;
+    size_t size = WS_OUT_HEADER_MAX + text.len;
+    while (next_attachment(m, &packed, &bytes)) {
+        size += WS_OUT_HEADER_MAX + bytes.len;
+    }
+    char *start = arena_reserve(arena, size);
+    char *at = put_frame(start, WS_TEXT, text);
+    packed = attachments_of(m);
+    while (next_attachment(m, &packed, &bytes)) {
+        at = put_frame(at, WS_BINARY, bytes);
+    }
+    return arena_commit(arena, (size_t)(at - start));
+}
+
+static struct slice put_payload(struct arena *arena, struct writer *text, const struct message *m) {
+    struct span packed = attachments_of(m), bytes;
+    while (next_attachment(m, &packed, &bytes)) {
+        writer_putc(text, EIO_SEPARATOR);
+        eio_put_base64(text, bytes);
+    }
+    memcpy(arena_reserve(arena, writer_len(text)), writer_span(text).at, writer_len(text));
+    return arena_commit(arena, writer_len(text));
+}
+
+static struct slice encode(const struct client *c, struct arena *arena, const struct message *m) {
+    struct writer *text = &of_client(c)->conn->server->scratch;
+    struct slice slice = {0};
+    writer_clear(text);
+    writer_putc(text, '4');
+    if (!sio_put_message(text, ns_name(c->ns), m)) {
+        return slice;
+    }
+    if (c->ops->wire == WIRE_SIO_WS) {
+        slice = put_frames(arena, writer_span(text), m);
+    } else {
+        slice = put_payload(arena, text, m);
+    }
+    if (text->buf->cap > SCRATCH_KEPT) {
+        writer_deinit(text);
+    }
+    return slice;
+}
+
+/* --- the hub's side ------------------------------------------------------------------------- */
+
+static ssize_t send_packet(struct client *c, const struct message *m, const struct slice *encoded) {
+    (void)m;
+    const struct sio_client *s = of_client(c);
+    return s->conn ? eio_send(&s->conn->eio, encoded) : UV_ECANCELED;
+}
+
+static bool is_blocked(const struct client *c) {
+    const struct sio_client *s = of_client(c);
+    return s->conn && eio_blocked(&s->conn->eio);
+}
+
+/* The end of one namespace leaves the connection to the others, and to the client's wish to come
+ * back; the end of the server, or of a reader that has stopped, is the end of the connection. */
+static void close_client(struct client *c, int code, const char *reason) {
+    struct sio_client *s = of_client(c);
+    if (!s->conn) {
+        return;
+    }
+    if (code == 0 || code == WS_CODE_GOING_AWAY) {
+        eio_close(&s->conn->eio, code, reason);
+        return;
+    }
+    struct writer text = {0};
+    sio_put_disconnect(&text, ns_name(c->ns));
+    eio_send_text(&s->conn->eio, writer_span(&text));
+    writer_deinit(&text);
+}
+
+void sio_client_mark_full(struct sio_client *c) {
+    if (!c->full && c->conn) {
+        c->full = true;
+        c->conn->full++;
+    }
+}
+
+static void resume(struct client *c) {
+    struct sio_client *s = of_client(c);
+    if (!s->full) {
+        return;
+    }
+    s->full = false;
+    if (s->conn && --s->conn->full == 0) {
+        eio_resume(&s->conn->eio);
+    }
+}
+
+void sio_client_detach(struct sio_client *c) {
+    if (c->conn) {
+        resume(&c->client);
+        LIST_REMOVE(c, link);
+        c->conn->count--;
+        c->conn = NULL;
+    }
+}
+
+static void release(struct client *c) {
+    struct sio_client *s = of_client(c);
+    struct sio_ack *ack;
+    while ((ack = LIST_FIRST(&s->acks))) {
+        LIST_REMOVE(ack, link);
+        ack->client = NULL;
+    }
+    sio_client_detach(s);
+    free(s);
+}
+
+#define SIO_OPS(which)                                                                 \
+    {                                                                                  \
+        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked, \
+        .close = close_client, .resume = resume, .free = release                       \
+    }
+
+static const struct client_ops ws_ops = SIO_OPS(WIRE_SIO_WS);
+static const struct client_ops polling_ops = SIO_OPS(WIRE_SIO_POLLING);
+
+void sio_client_upgrade(struct sio_client *c) {
+    struct metrics *metrics = c->conn->server->metrics;
+    if (!c->client.closing) {
+        metrics->clients[WIRE_SIO_POLLING]--;
+        metrics->clients[WIRE_SIO_WS]++;
+        c->client.ops = &ws_ops;
+    }
+}
+
+/* --- replies -------------------------------------------------------------------------------- */
+
+static void on_answer(struct ack *base, const struct reply *answer) {
+    struct sio_ack *ack = (struct sio_ack *)base;
+    if (ack->client) {
+        struct message m;
+        LIST_REMOVE(ack, link);
+        message_init(&m, MESSAGE_REPLY);
+        m.id = (struct span){ack->id, ack->id_len};
+        m.data = answer->args;
+        m.argc = answer->argc;
+        m.attachments = answer->attachments;
+        m.code = answer->code;
+        m.detail = answer->detail;
+        /* Whoever is closing hears nothing more; that is no error here. */
+        (void)client_send(&ack->client->client, &m);
+        message_deinit(&m);
+    }
+    free(ack);
+}
+
+struct ack *sio_client_ack(struct sio_client *c, struct span id) {
+    if (!id.len) {
+        return NULL;
+    }
+    struct sio_ack *ack = memory_zalloc(sizeof *ack);
+    ack->ack.answer = on_answer;
+    ack->client = c;
+    ack->id_len = (uint8_t)id.len;
+    memcpy(ack->id, id.at, id.len);
+    LIST_INSERT_HEAD(&c->acks, ack, link);
+    return &ack->ack;
+}
+
+/* --- connecting ----------------------------------------------------------------------------- */
+
+void sio_client_open(struct sio_conn *conn, struct ns *ns, const struct verdict *verdict) {
+    struct sio_client *c = memory_zalloc(sizeof *c);
+    struct writer text = {0};
+    char id[CLIENT_ID_LEN + 1];
+    LIST_INIT(&c->acks);
+    LIST_INSERT_HEAD(&conn->clients, c, link);
+    conn->count++;
+    c->conn = conn;
+    c->client.ops = conn->eio.ws ? &ws_ops : &polling_ops;
+    c->client.script = verdict->script;
+    timeout_stop(&conn->connect);
+    client_open(&c->client, ns, verdict->user_id);
+    client_id(&c->client, id);
+    sio_put_connect(&text, ns_name(ns), id);
+    eio_send_text(&conn->eio, writer_span(&text));
+    writer_deinit(&text);
+    conn->server->app->on_connect(conn->server->app, &c->client);
+}
