@@ -1,0 +1,97 @@
+-- What the Socket.IO tests ask of a server. reference.js says the same to the reference server;
+-- the two are kept alike, event by event.
+local mw = require "moonwire"
+
+local root = { events = {} }
+local reasons = mw.state("reasons", {}) -- client id -> why it went
+local received = mw.state("received", {}) -- key -> numbers, in the order in which they came
+
+function root.on_connect(client) client:emit("welcome", client.id) end
+
+function root.on_join() return true end -- asked by plain WebSockets only
+
+function root.on_disconnect(client, reason) reasons[client.id] = reason end
+
+function root.events.echo(client, ...) client:emit("echo", ...) end
+
+function root.events.ask(_, ...) return ... end
+
+function root.events.fail(_, code, detail) return nil, code, detail end
+
+function root.events.call(client, event, ...)
+  local answers = table.pack(client:timeout(0.5):request(event, ...))
+  if answers[1] == nil and answers[2] == "timeout" then return client:emit("unanswered") end
+  client:emit("answered", table.unpack(answers, 1, answers.n))
+end
+
+function root.events.join(client, room)
+  client:join(room)
+  return true
+end
+
+function root.events.leave(client, room)
+  client:leave(room)
+  return true
+end
+
+function root.events.tell(client, room, ...) client:to(room):emit("told", ...) end
+
+function root.events.shout(_, room, ...) mw.room(room):emit("told", ...) end
+
+function root.events.broadcast(client, ...) client:broadcast("told", ...) end
+
+function root.events.gather(_, room)
+  local answers = {}
+  for _, answer in ipairs((mw.room(room):timeout(5):request "count me")) do
+    answers[#answers + 1] = answer[1]
+  end
+  table.sort(answers)
+  return mw.array(answers)
+end
+
+function root.events.whisper(client, times)
+  for i = 1, times do client:volatile():emit("whispered", i) end
+  client:emit "whispered all"
+end
+
+function root.events.who(client)
+  local rooms = mw.array {}
+  for name in pairs(client.rooms) do rooms[#rooms + 1] = name end
+  table.sort(rooms)
+  return { id = client.id, auth = client.request.auth, query = client.request.query.q, rooms = rooms }
+end
+
+function root.events.leave_me(client) client:disconnect() end
+
+function root.events.reason(_, id) return reasons[id] or mw.null end
+
+function root.events.up(client, key, n)
+  received[key] = received[key] or mw.array {}
+  table.insert(received[key], n)
+  client:emit("down", 2 * n)
+  client:emit("down", 2 * n + 1)
+end
+
+function root.events.received(_, key) return received[key] or mw.array {} end
+
+local custom = { namespace = "/custom", events = { ask = root.events.ask, tell = root.events.tell } }
+
+function custom.events.join(client, room)
+  client:join(room)
+  return true
+end
+
+local admin = { namespace = "/admin", events = {} }
+
+function admin.on_auth(request)
+  if request.auth.token ~= "secret" then return nil, "unauthorized", { hint = "a token" } end
+  return { id = "admin" }
+end
+
+function admin.events.ask(_, ...) return ... end
+
+local tenant = { namespace = "/tenant/:id", events = {} }
+
+function tenant.events.tenant(client) return client.params.id end
+
+return { root, custom, admin, tenant }
