@@ -405,6 +405,7 @@ async function traceClient(server, transports) {
   socket.onAnyOutgoing((event) => trace.push(["out", event]));
   socket.on("disconnect", (reason) => trace.push(["disconnect", reason]));
   await guest.connected();
+  await guest.next("welcome");
   trace.push(["ask", await guest.ask("ask", { a: Buffer.from("b"), list: [] }, null)]);
   trace.push(["fail", await guest.ask("fail", "code", [1])]);
   socket.on("sum", (a, b, ack) => ack(a + b));
