@@ -127,6 +127,7 @@ module.exports = {
   eventually,
   launchBrowser,
   openPage,
+  packages,
   photograph,
   shows,
   startCable,

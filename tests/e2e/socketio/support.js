@@ -39,7 +39,7 @@ const FLAGS = {
   pingTimeout: (ms) => ["--ping-timeout", String(ms / 1000)],
   connectTimeout: (ms) => ["--connect-timeout", String(ms / 1000)],
   upgradeTimeout: (ms) => ["--upgrade-timeout", String(ms / 1000)],
-  maxHttpBufferSize: (bytes) => ["--sio-max-payload", String(bytes)],
+  maxHttpBufferSize: (bytes) => ["--socketio-payload", String(bytes)],
 };
 
 async function startMoonwire(options) {
