@@ -39,8 +39,13 @@ function usage(message) {
 const names = options.servers.split(',');
 const rounds = Number(options.rounds ?? (options.quick ? 3 : 7));
 const rows = allRows.filter((row) => new RegExp(options.rows).test(row.id))
-  .filter((row) => !row.only || names.includes(row.only));
+  .filter((row) => peersOf(row).length > 0);
 const budget = (options.quick ? 50 : 440) * 1000;
+
+/** Those of a row's servers that were asked for. */
+function peersOf(row) {
+  return row.peers.filter((name) => names.includes(name));
+}
 
 /** One core for the servers and another for the generator, where there are two. */
 function chooseCores() {
@@ -51,26 +56,26 @@ function chooseCores() {
 }
 
 async function startServers(bench) {
-  const modes = new Set(rows.map((row) => row.mode).filter(Boolean));
-  for (const name of names) {
-    for (const mode of modes) {
-      bench.servers.set(`${name} ${mode}`, await startServer(name, mode, bench.cores.server));
+  for (const row of rows.filter(({ mode }) => mode)) {
+    for (const name of peersOf(row)) {
+      const key = `${name} ${row.mode}`;
+      if (bench.servers.has(key)) continue;
+      bench.servers.set(key, await startServer(name, row.mode, bench.cores.server));
     }
   }
 }
 
 /** The servers one after another, beginning with another one in each round. */
-function inTurn(round) {
-  const first = round % names.length;
-  return [...names.slice(first), ...names.slice(0, first)];
+function inTurn(peers, round) {
+  const first = round % peers.length;
+  return [...peers.slice(first), ...peers.slice(0, first)];
 }
 
 async function takeRound(bench, round, keep) {
   for (const row of rows) {
     if (round >= (options.quick && row.rounds ? 1 : (row.rounds ?? Infinity))) continue;
     if (!keep && !row.mode) continue;
-    for (const name of inTurn(round)) {
-      if (row.only && row.only !== name) continue;
+    for (const name of inTurn(peersOf(row), round)) {
       progress(`round ${keep ? round + 1 : 'to warm up'}: ${row.title}: ${name}`);
       const sample = await row.measure(name, bench);
       if (keep) bench.samples[row.id][name].push(sample);
@@ -123,7 +128,11 @@ function describe(bench) {
 function print(about, results, notes, failed) {
   const versions = Object.entries(about.versions).map(([name, text]) => `${name} ${text}`);
   console.log(`${about.date}, ${about.commit}, ${about.machine}\n${versions.join('; ')}\n`);
-  console.log(table(results, names));
+  for (const against of new Set(rows.map((row) => row.against))) {
+    const group = rows.filter((row) => row.against === against);
+    const peers = names.filter((name) => group.some((row) => row.peers.includes(name)));
+    console.log(`${table(results.filter(({ id }) => group.some((row) => row.id === id)), peers)}\n`);
+  }
   for (const note of notes) console.log(`\nnote: ${note}`);
   for (const failure of failed) console.log(`\nBEYOND THE LIMIT: ${failure}`);
 }
@@ -135,7 +144,7 @@ async function main() {
     saves: options.quick ? 15 : 50,
     servers: new Map(),
     samples: Object.fromEntries(rows.map((row) => [
-      row.id, Object.fromEntries(names.map((name) => [name, []])),
+      row.id, Object.fromEntries(peersOf(row).map((name) => [name, []])),
     ])),
     notes: [],
   };

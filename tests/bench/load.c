@@ -9,7 +9,10 @@
  *   room     one member sends bursts of `in-flight`; every member must get every message in order
  *   idle     opens the connections, prints the result, and holds them until its input ends
  *   connect  opens the connections and closes them
+ *
+ * A message is a text frame, or with --protocol socketio the event "m" with one string.
  */
+#include "sio.h"
 #include "ws_client.h"
 
 #include <errno.h>
@@ -35,6 +38,7 @@ struct sample {
 
 struct load {
     enum mode mode;
+    bool socketio;
     int port;
     pid_t pid;
     size_t connections, in_flight, size;
@@ -47,7 +51,9 @@ struct load {
     bool running;     /* a phase is under way: answers are followed by new messages */
     uint64_t goal;    /* messages that each sender has sent when the phase ends */
     uint64_t missing; /* deliveries that the phase (echo) or the burst (room) waits for */
-    unsigned char *payload, *frames, *pattern;
+    unsigned char *packet, *payload; /* a frame's content, and the place of the payload in it */
+    size_t packet_len;
+    unsigned char *frames, *pattern;
     struct sample opening, measured;
 };
 
@@ -101,7 +107,7 @@ static void send_messages(struct load *l, struct ws_client *c, uint64_t count) {
     for (uint64_t i = 0; i < count; i++, c->sent++) {
         put_header(l->payload, c->id, c->sent);
         memcpy(l->payload + HEADER, pattern_of(l, c->sent), l->size - HEADER);
-        len += ws_client_frame(l->frames + len, l->payload, l->size);
+        len += ws_client_frame(l->frames + len, l->packet, l->packet_len);
     }
     ws_client_send(&l->io, c, l->frames, len);
 }
@@ -123,8 +129,7 @@ static struct ws_client *room_sender(const struct load *l) {
     return &l->clients[l->connections - 1];
 }
 
-static void on_message(void *context, struct ws_client *c, const unsigned char *data, size_t len) {
-    struct load *l = context;
+static void on_message(struct load *l, struct ws_client *c, const unsigned char *data, size_t len) {
     if (!l->running || l->missing == 0)
         fail("connection %u: unexpected message \"%.*s\"", c->id, len < 64 ? (int)len : 64, data);
     check_message(l, c, l->mode == MODE_ROOM ? room_sender(l)->id : c->id, data, len);
@@ -171,11 +176,30 @@ static void start_next(struct load *l) {
     ws_client_open(&l->io, c, l->port);
 }
 
-static void on_open(void *context, struct ws_client *c) {
-    struct load *l = context;
-    (void)c;
+static void on_open(struct load *l) {
     l->open++;
     start_next(l);
+}
+
+static void on_handshake(void *context, struct ws_client *c) {
+    struct load *l = context;
+    (void)c;
+    if (!l->socketio)
+        on_open(l);
+}
+
+static void on_text(void *context, struct ws_client *c, const unsigned char *data, size_t len) {
+    struct load *l = context;
+    switch (l->socketio ? sio_receive(&l->io, c, &data, &len) : SIO_MESSAGE) {
+    case SIO_OPEN:
+        on_open(l);
+        break;
+    case SIO_MESSAGE:
+        on_message(l, c, data, len);
+        break;
+    case SIO_NOTHING:
+        break;
+    }
 }
 
 static void on_close(void *context, struct ws_client *c) {
@@ -292,6 +316,17 @@ static void raise_file_limit(size_t wanted) {
              (unsigned long long)limit.rlim_max);
 }
 
+static void prepare_packet(struct load *l) {
+    const char *head = l->socketio ? SIO_HEAD : "", *tail = l->socketio ? SIO_TAIL : "";
+    l->packet_len = strlen(head) + l->size + strlen(tail);
+    l->packet = malloc(l->packet_len + 1);
+    if (!l->packet)
+        fail("out of memory");
+    l->payload = l->packet + strlen(head);
+    memcpy(l->packet, head, strlen(head));
+    memcpy(l->payload + l->size, tail, strlen(tail));
+}
+
 static void prepare(struct load *l) {
     if (l->port <= 0 || l->connections == 0 || l->in_flight == 0)
         fail("bad options; see load.c");
@@ -300,18 +335,21 @@ static void prepare(struct load *l) {
     raise_file_limit(l->connections + 16);
     l->io.epoll = epoll_create1(EPOLL_CLOEXEC);
     l->io.context = l;
-    l->io.on_open = on_open;
-    l->io.on_message = on_message;
+    l->io.path = l->socketio ? SIO_PATH : "/";
+    l->io.on_open = on_handshake;
+    l->io.on_message = on_text;
     l->io.on_read_end = on_read_end;
     l->io.on_close = on_close;
     l->clients = calloc(l->connections, sizeof *l->clients);
-    l->payload = malloc(l->size);
-    l->frames = malloc(l->in_flight * (l->size + WS_HEAD_MAX));
+    prepare_packet(l);
+    l->frames = malloc(l->in_flight * (l->packet_len + WS_HEAD_MAX));
     l->pattern = malloc(l->size + PATTERN_STEPS);
-    if (!l->clients || !l->payload || !l->frames || !l->pattern)
+    if (!l->clients || !l->frames || !l->pattern)
         fail("out of memory");
-    for (size_t i = 0; i < l->size + PATTERN_STEPS; i++)
-        l->pattern[i] = (unsigned char)('A' + i % PATTERN_STEPS % 58);
+    for (size_t i = 0; i < l->size + PATTERN_STEPS; i++) {
+        const unsigned char c = (unsigned char)('A' + i % PATTERN_STEPS % 58);
+        l->pattern[i] = c == '\\' ? '/' : c; /* a JSON string needs no escape */
+    }
     l->deadline = seconds(CLOCK_MONOTONIC) + l->timeout;
 }
 
@@ -333,6 +371,7 @@ int main(int argc, char **argv) {
         {"messages", required_argument, NULL, 'm'},
         {"warmup", required_argument, NULL, 'w'},
         {"timeout", required_argument, NULL, 't'},
+        {"protocol", required_argument, NULL, 'o'},
         {0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -360,6 +399,11 @@ int main(int argc, char **argv) {
             break;
         case 't':
             l.timeout = atof(optarg);
+            break;
+        case 'o':
+            l.socketio = strcmp(optarg, "socketio") == 0;
+            if (!l.socketio && strcmp(optarg, "websocket") != 0)
+                fail("protocol is websocket or socketio, not \"%s\"", optarg);
             break;
         default:
             return 2;

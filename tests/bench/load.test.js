@@ -8,6 +8,7 @@ import { createServer } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { after, test } from 'node:test';
+import { Server } from 'socket.io';
 import { WebSocketServer } from 'ws';
 import { finish, start, stopAll } from './processes.js';
 
@@ -171,4 +172,46 @@ test('an extension that was not offered is reported', async () => {
 test('a masked frame from the server is reported', async () => {
   const head = `${UPGRADE}Sec-WebSocket-Accept: ACCEPT\r\n\r\n`;
   await assert.rejects(runAgainstHead(head, Buffer.from([0x81, 0x80, 1, 2, 3, 4])), /masked/);
+});
+
+/** Runs the generator against a `socket.io` server whose sockets are given to `serve`. */
+async function runAgainstSocketIo(serve, args = ECHO, options = {}) {
+  const http = createServer().listen(0, '127.0.0.1');
+  const io = new Server(http, options);
+  io.on('connection', (socket) => serve(socket, io));
+  await once(http, 'listening');
+  try {
+    return await runOn(http.address().port, ['--protocol', 'socketio', ...args]);
+  } finally {
+    await io.close();
+  }
+}
+
+test('Socket.IO: a correct echo passes, heartbeats included', async () => {
+  const serve = (socket) => socket.on('m', (data) => setTimeout(() => socket.emit('m', data), 5));
+  const result = await runAgainstSocketIo(serve, ECHO, { pingInterval: 20, pingTimeout: 1000 });
+  assert.equal(result.deliveries, 60);
+});
+
+test('Socket.IO: a correct room passes', async () => {
+  const result = await runAgainstSocketIo((socket, io) => {
+    socket.on('m', (data) => io.emit('m', data));
+  }, ROOM);
+  assert.equal(result.deliveries, 100);
+});
+
+test('Socket.IO: another event is reported', async () => {
+  await assert.rejects(runAgainstSocketIo((socket) => {
+    socket.on('m', (data) => socket.emit('n', data));
+  }), /unexpected packet "42\["n"/);
+});
+
+test('Socket.IO: one altered byte is reported', async () => {
+  await assert.rejects(runAgainstSocketIo((socket) => {
+    socket.on('m', (data) => socket.emit('m', `${data.slice(0, 40)}~${data.slice(41)}`));
+  }), /altered/);
+});
+
+test('Socket.IO: a refusal is reported', async () => {
+  await assert.rejects(runAgainstSocketIo(() => {}, ECHO, { transports: ['polling'] }), /refused/);
 });

@@ -1,6 +1,5 @@
 // Turns samples into figures: medians, ratios per round, the Markdown table, and the verdict.
 
-export const RATIO_LIMIT = 1.5;
 export const IDLE_LIMIT = 1536;
 
 export function quantile(values, q) {
@@ -14,14 +13,15 @@ export function median(values) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** One result for a row: samples by server, their medians, and the ratios to Bun of each round. */
+/** One result for a row: samples by server, their medians, and the ratios of each round. */
 export function summarize(row, samples) {
-  const result = { id: row.id, title: row.title, unit: row.unit, medians: {}, ratios: {}, samples };
+  const { id, title, unit, against } = row;
+  const result = { id, title, unit, against, medians: {}, ratios: {}, samples };
   for (const [name, list] of Object.entries(samples)) {
     if (list.length === 0) continue;
     result.medians[name] = median(list.map((sample) => sample.value));
-    if (name === 'bun' || !samples.bun?.length) continue;
-    const ratios = list.map((sample, round) => sample.value / samples.bun[round].value);
+    if (name === against || !samples[against]?.length) continue;
+    const ratios = list.map((sample, round) => sample.value / samples[against][round].value);
     result.ratios[name] = {
       median: median(ratios), least: Math.min(...ratios), most: Math.max(...ratios),
     };
@@ -47,9 +47,11 @@ function ratioCell(result, name) {
   return `**${ratio.median.toFixed(2)}** (${ratio.least.toFixed(2)}–${ratio.most.toFixed(2)})`;
 }
 
+/** Of rows that are given against the same server. */
 export function table(results, names) {
-  const others = names.includes('bun') ? names.filter((name) => name !== 'bun') : [];
-  const head = ['row', 'unit', ...names, ...others.map((name) => `${name} ÷ bun`)];
+  const [{ against }] = results;
+  const others = names.includes(against) ? names.filter((name) => name !== against) : [];
+  const head = ['row', 'unit', ...names, ...others.map((name) => `${name} ÷ ${against}`)];
   const lines = results.map((result) => [
     result.title,
     result.unit,
@@ -75,8 +77,9 @@ export function failures(results, rows) {
   const found = [];
   for (const result of results) {
     const ratio = result.ratios.moonwire?.median;
-    if (rows.find((row) => row.id === result.id).gate && ratio > RATIO_LIMIT) {
-      found.push(`${result.title}: ${ratio.toFixed(2)} × Bun, the limit is ${RATIO_LIMIT}`);
+    const { against, limit } = rows.find((row) => row.id === result.id);
+    if (limit && ratio > limit) {
+      found.push(`${result.title}: ${ratio.toFixed(2)} × ${against}, the limit is ${limit}`);
     }
     if (result.id === 'idle' && result.medians.moonwire > IDLE_LIMIT) {
       found.push(`${result.title}: ${Math.round(result.medians.moonwire)} B each, ` +

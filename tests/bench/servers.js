@@ -1,5 +1,5 @@
 // How each server is started, and what every row may ask of one. A server is one program in one
-// mode ("echo" or "room"); the rows that want it untouched start their own.
+// mode ("echo", "room", and the same two behind "socketio_"); the rows that want it untouched start their own.
 
 import { connect, createServer } from 'node:net';
 import { execFileSync } from 'node:child_process';
@@ -30,6 +30,11 @@ export const kinds = {
   ws: {
     command: (mode, port) => ['node', '--expose-gc', here('servers/ws.js'), mode, port],
     version: () => `${require('ws/package.json').version} on Node ${process.version}`,
+    collects: true,
+  },
+  socketio: {
+    command: (mode, port) => ['node', '--expose-gc', here('servers/socketio.js'), mode, port],
+    version: () => `${require('socket.io/package.json').version} on Node ${process.version}`,
     collects: true,
   },
 };

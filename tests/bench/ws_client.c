@@ -147,9 +147,9 @@ static void send_handshake(struct ws_io *io, struct ws_client *c) {
     EVP_EncodeBlock((unsigned char *)c->accept, digest, sizeof digest);
     n = snprintf(
         request, sizeof request,
-        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
-        key);
+        io->path, key);
     c->state = WS_HANDSHAKE;
     ws_client_send(io, c, (unsigned char *)request, (size_t)n);
 }

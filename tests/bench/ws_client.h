@@ -19,6 +19,7 @@ struct ws_client {
     enum ws_state state;
     uint32_t id;
     uint64_t sent, received; /* whole data messages, counted by the caller */
+    unsigned stage;          /* how far a protocol above has come; 0 at first */
     unsigned char *held;     /* received bytes that do not make a whole frame yet */
     size_t held_len, held_size;
     unsigned char *unsent; /* bytes the socket did not take; NULL when there are none */
@@ -28,6 +29,7 @@ struct ws_client {
 
 struct ws_io {
     int epoll;
+    const char *path; /* of the handshake */
     void *context;
     void (*on_open)(void *context, struct ws_client *c);
     void (*on_message)(void *context, struct ws_client *c, const unsigned char *data, size_t len);
