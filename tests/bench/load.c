@@ -363,16 +363,11 @@ static enum mode mode_of(const char *name) {
 int main(int argc, char **argv) {
     static struct load l = {.connections = 1, .in_flight = 1, .size = 64, .timeout = 60};
     static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'},
-        {"pid", required_argument, NULL, 'i'},
-        {"connections", required_argument, NULL, 'c'},
-        {"in-flight", required_argument, NULL, 'f'},
-        {"size", required_argument, NULL, 's'},
-        {"messages", required_argument, NULL, 'm'},
-        {"warmup", required_argument, NULL, 'w'},
-        {"timeout", required_argument, NULL, 't'},
-        {"protocol", required_argument, NULL, 'o'},
-        {0},
+        {"port", required_argument, NULL, 'p'},        {"pid", required_argument, NULL, 'i'},
+        {"connections", required_argument, NULL, 'c'}, {"in-flight", required_argument, NULL, 'f'},
+        {"size", required_argument, NULL, 's'},        {"messages", required_argument, NULL, 'm'},
+        {"warmup", required_argument, NULL, 'w'},      {"timeout", required_argument, NULL, 't'},
+        {"protocol", required_argument, NULL, 'o'},    {0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
