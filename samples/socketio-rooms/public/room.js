@@ -129,6 +129,7 @@ export class Room {
   }
 
   showStatus(connected, text) {
+    if (!connected) this.showHere([]); // nobody tells us any more
     $("status").className = connected ? "connected" : "";
     $("status").textContent = text;
   }

@@ -94,4 +94,14 @@ local tenant = { namespace = "/tenant/:id", events = {} }
 
 function tenant.events.tenant(client) return client.params.id end
 
-return { root, custom, admin, tenant }
+-- Engine.IO without Socket.IO: what comes goes back.
+local plain = { namespace = "/plain", protocol = "engine.io" }
+
+function plain.on_connect(client) client:send("hello " .. client.request.query.name) end
+
+function plain.on_message(client, data, kind)
+  if data == "leave me" then return client:disconnect() end
+  client:send(data, kind)
+end
+
+return { root, custom, admin, tenant, plain }

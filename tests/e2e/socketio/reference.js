@@ -3,6 +3,7 @@
 "use strict";
 
 const { createServer } = require("node:http");
+const { createRequire } = require("node:module");
 const { packages } = require("../../support.js");
 const { Server } = packages("socket.io");
 
@@ -80,6 +81,17 @@ io.of("/admin").on("connection", (socket) => {
 
 io.of(/^\/tenant\/[^/]+$/).on("connection", (socket) => {
   socket.on("tenant", (ack) => ack(socket.nsp.name.split("/").pop()));
+});
+
+// The same server's lower half alone.
+const engine = createRequire(packages.resolve("socket.io"))("engine.io");
+const plain = engine.attach(http, { ...JSON.parse(options), path: "/plain" });
+plain.on("connection", (socket) => {
+  socket.send(`hello ${socket.request._query.name}`);
+  socket.on("message", (data) => {
+    if (data === "leave me") socket.close();
+    else socket.send(data);
+  });
 });
 
 process.on("SIGTERM", () => io.close(() => process.exit(0)));

@@ -39,6 +39,10 @@ const FLAGS = {
   pingTimeout: (ms) => ["--ping-timeout", String(ms / 1000)],
   connectTimeout: (ms) => ["--connect-timeout", String(ms / 1000)],
   upgradeTimeout: (ms) => ["--upgrade-timeout", String(ms / 1000)],
+  transports: (names) => ["--socketio-transports", names.join(",")],
+  allowUpgrades: (allowed) => [allowed ? "--socketio-upgrades" : "--no-socketio-upgrades"],
+  cookie: ({ name }) => ["--socketio-cookie", name],
+  path: (path) => ["--socketio-path", path],
   maxHttpBufferSize: (bytes) => ["--socketio-payload", String(bytes)],
 };
 
