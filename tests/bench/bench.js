@@ -36,15 +36,16 @@ function usage(message) {
   process.exit(2);
 }
 
-const names = options.servers.split(',');
+const asked = options.servers.split(',');
 const rounds = Number(options.rounds ?? (options.quick ? 3 : 7));
 const rows = allRows.filter((row) => new RegExp(options.rows).test(row.id))
   .filter((row) => peersOf(row).length > 0);
+const names = asked.filter((name) => rows.some((row) => row.peers.includes(name)));
 const budget = (options.quick ? 50 : 440) * 1000;
 
 /** Those of a row's servers that were asked for. */
 function peersOf(row) {
-  return row.peers.filter((name) => names.includes(name));
+  return row.peers.filter((name) => asked.includes(name));
 }
 
 /** One core for the servers and another for the generator, where there are two. */
@@ -169,7 +170,7 @@ if (options.help) {
   console.log(HELP);
   process.exit(0);
 }
-for (const name of names) if (!kinds[name]) usage(`no such server: ${name}`);
+for (const name of asked) if (!kinds[name]) usage(`no such server: ${name}`);
 if (!(rounds >= 1)) usage('--rounds wants a number from 1');
 if (rows.length === 0) usage(`no row matches ${options.rows}`);
 

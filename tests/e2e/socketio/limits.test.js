@@ -2,9 +2,9 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const { test } = require("node:test");
+const { after, before, describe, test } = require("node:test");
 const { eventually } = require("../../support.js");
-const { onEach, openPolling, visit } = require("./support.js");
+const { KINDS, onEach, openPolling, start, visit } = require("./support.js");
 const { openSocket } = require("./raw.js");
 
 const MAX = 2000;
@@ -78,5 +78,68 @@ onEach("the usual limit", {}, (server) => {
     const text = "z".repeat(900_000);
     assert.equal(await guest.ask("ask", text), text);
     guest.close();
+  });
+});
+
+// The reference server has no such bounds.
+describe("what else is bounded", { skip: !KINDS.includes("moonwire") }, () => {
+  let server;
+  before(async () => (server = await start("moonwire")));
+  after(() => server?.stop());
+
+  const packetWith = (count) => {
+    const list = [...Array(count).keys()].map((num) => `{"_placeholder":true,"num":${num}}`);
+    return `45${count}-1["ask",[${list}]]`;
+  };
+
+  test("attachments of a packet: 64 come back, 65 close the connection", async () => {
+    const socket = await openSocket(server);
+    await socket.connect();
+    const pieces = [...Array(64).keys()].map((n) => Buffer.from([n]));
+    socket.send(packetWith(64), ...pieces);
+    assert.match(await socket.next(), /^4664-1\[/);
+    for (const piece of pieces) assert.deepEqual(await socket.next(), piece);
+    socket.send(packetWith(65));
+    await socket.closed();
+  });
+
+  test("namespaces of a connection: 32 are entered, the next is refused", async () => {
+    const socket = await openSocket(server);
+    for (let n = 0; n < 32; n++) await socket.connect(`/tenant/${n}`);
+    socket.send("40/tenant/32,");
+    assert.match(await socket.next(), /^44\/tenant\/32,\{"message":"/);
+    socket.send('42/tenant/0,1["tenant"]');
+    assert.equal(await socket.next(), '43/tenant/0,1["0"]');
+    socket.send("41/tenant/5,", '42/tenant/0,2["tenant"]');
+    assert.equal(await socket.next(), '43/tenant/0,2["0"]');
+    await socket.connect("/tenant/32");
+    socket.destroy();
+  });
+
+  test("the depth of values: 64 come back, more close the connection", async () => {
+    const socket = await openSocket(server);
+    await socket.connect();
+    const nested = (depth) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
+    socket.send(`421["ask",${nested(63)}]`);
+    assert.equal(await socket.next(), `431[${nested(63)}]`);
+    socket.send(`421["ask",${nested(64)}]`);
+    await socket.closed();
+  });
+
+  test("what a client leaves unread: beyond it the client goes, and nobody waits for it", async () => {
+    const slow = await openPolling(server);
+    await slow.connect();
+    await slow.send('421["join","crowd"]');
+    assert.equal(await slow.next(), "431[true]");
+    const fast = await visit(server);
+    await fast.ask("join", "crowd");
+    const text = "w".repeat(100_000);
+    for (let i = 0; i < 60; i++) {
+      fast.emit("shout", "crowd", i, text);
+      assert.deepEqual(await fast.next("told"), [i, text]);
+    }
+    const { status } = await slow.post("3");
+    assert.equal(status, 400);
+    fast.close();
   });
 });
