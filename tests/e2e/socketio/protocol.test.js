@@ -191,17 +191,6 @@ onEach("Socket.IO by hand", {}, (server) => {
     socket.destroy();
   });
 
-  test("leaving a namespace and entering it again at once", async () => {
-    const socket = await openSocket(server);
-    const first = await socket.connect("/custom");
-    socket.send("41/custom,");
-    const second = await socket.connect("/custom");
-    assert.notEqual(second, first);
-    socket.send('42/custom,1["ask","here"]');
-    assert.equal(await socket.next(), '43/custom,1["here"]');
-    socket.destroy();
-  });
-
   test("events and answers", async () => {
     const socket = await openSocket(server);
     await socket.connect();

@@ -4,6 +4,7 @@
 const assert = require("node:assert/strict");
 const { after, before, describe, test } = require("node:test");
 const { connect, stream } = require("../support.js");
+const { openSocket } = require("./raw.js");
 const { KINDS, TRANSPORTS, start, visit } = require("./support.js");
 
 describe("one room, many wires", { skip: !KINDS.includes("moonwire") }, () => {
@@ -44,4 +45,17 @@ describe("one room, many wires", { skip: !KINDS.includes("moonwire") }, () => {
     assert.deepEqual(await peer.call("ask", "plain"), { data: "plain" });
     await peer.close();
   });
+
+  // The reference server loses the second packet where both come together.
+  test("leaving a namespace and entering it again at once", async () => {
+    const socket = await openSocket(server);
+    const first = await socket.connect("/custom");
+    socket.send("41/custom,");
+    const second = await socket.connect("/custom");
+    assert.notEqual(second, first);
+    socket.send('42/custom,1["ask","here"]');
+    assert.equal(await socket.next(), '43/custom,1["here"]');
+    socket.destroy();
+  });
 });
+
