@@ -20,7 +20,7 @@ void eio_server_deinit(struct eio_server *server) {
 }
 
 void eio_server_drain(struct eio_server *server) {
-    struct eio *e, *next;
+    struct eio *e = NULL, *next = NULL;
     server->draining = true;
     HASH_ITER (hh, server->sessions, e, next) {
         if (e->state == EIO_CLOSING) {

@@ -39,7 +39,10 @@ static struct span attachments_of(const struct message *m) {
     if (m->kind == MESSAGE_BINARY) {
         return SPAN("");
     }
-    return m->code.len ? (struct span){0} : m->attachments;
+    if (m->code.len) {
+        return (struct span){0};
+    }
+    return m->attachments;
 }
 
 static char *put_frame(char *at, enum ws_opcode opcode, struct span payload) {
