@@ -26,6 +26,9 @@ struct span audience_name(const struct audience *a);
 struct client **audience_clients(lua_State *L, const struct audience *a,
                                  const struct client *except, size_t *count);
 
+/* Why a client is sent away, where the handler does not say: Socket.IO has words for it. */
+const char *disconnect_reason(const struct client *c);
+
 int gather_count(lua_State *L);
 int gather_members(lua_State *L);
 int gather_clients(lua_State *L);

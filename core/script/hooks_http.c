@@ -21,7 +21,6 @@ struct call {
     const struct route *route;
     struct session *session; /* on_auth: the one to be */
     int object;              /* reference to the request's Lua object */
-    struct buf *auth;        /* on_auth: what the client presented, as JSON; NULL: see request */
     bool refused;
     struct response response;
     struct buf *code; /* on_auth: why not */
@@ -120,7 +119,6 @@ static struct call *call_new(struct hooks *hooks, const struct request *r, struc
 static void call_free(struct call *call) {
     luaL_unref(call->hooks->script->L, LUA_REGISTRYINDEX, call->object);
     response_deinit(&call->response);
-    buf_unref(call->auth);
     buf_unref(call->code);
     buf_unref(call->detail);
     buf_unref(call->user_id);
@@ -314,13 +312,7 @@ static int begin_auth(lua_State *L, void *data) {
     struct call *call = data;
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->handler->hooks[HOOK_AUTH]);
     push_object(L, call);
-    if (call->auth) {
-        struct json_fault fault;
-        if (json_push(L, span_of_buf(call->auth), &fault) < 0) {
-            return luaL_error(L, "the client's auth is not JSON: %s", fault.what);
-        }
-        request_set_auth(L);
-    }
+    request_set_auth(L, call->session->auth);
     return 1;
 }
 
@@ -371,6 +363,7 @@ static void app_on_auth(struct app *app, struct ns *ns, struct request *r, struc
     struct hooks *hooks = (struct hooks *)app;
     const struct handler *h = hooks_handler(ns);
     struct session *session = session_new(hooks, ns, r);
+    session->auth = auth.len ? buf_copy(auth.at, auth.len) : NULL;
     if (h->hooks[HOOK_AUTH] == LUA_NOREF) {
         struct verdict verdict = {.allowed = true, .script = session};
         q->answer(q, &verdict);
@@ -379,7 +372,6 @@ static void app_on_auth(struct app *app, struct ns *ns, struct request *r, struc
     struct call *call = call_new(hooks, r, NULL, h);
     call->question = q;
     call->session = session;
-    call->auth = auth.len ? buf_copy(auth.at, auth.len) : NULL;
     call_run(call, &auth_kind, session->scope);
 }
 

@@ -110,13 +110,18 @@ static int client_timeout(lua_State *L) {
     return 1;
 }
 
+const char *disconnect_reason(const struct client *c) {
+    bool socketio = c->ops->wire == WIRE_SIO_WS || c->ops->wire == WIRE_SIO_POLLING;
+    return socketio ? "server namespace disconnect" : "disconnected";
+}
+
 static int disconnect(lua_State *L) {
     struct client *c = client_in(check(L, "disconnect"));
-    const char *reason = luaL_optstring(L, 2, "disconnected");
+    const char *reason = luaL_optstring(L, 2, NULL);
     if (!c) {
         return closed(L);
     }
-    client_disconnect(c, CLOSE_NORMAL, reason);
+    client_disconnect(c, CLOSE_NORMAL, reason ? reason : disconnect_reason(c));
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -266,6 +271,7 @@ static void push_view(lua_State *L, struct client_box *box, enum field field) {
         push_params(L, box);
     } else if (box->session->request) {
         request_push(L, box->session->request, NULL);
+        request_set_auth(L, box->session->auth);
     } else {
         lua_pushnil(L);
         return;

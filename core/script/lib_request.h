@@ -9,9 +9,9 @@ void lib_request_open(lua_State *L); /* makes the types */
 void request_push(lua_State *L, const struct request *r, struct exchange *x);
 /* Sets request.params of the object on top of the stack, from a path that matches the pattern. */
 void request_set_params(lua_State *L, const struct pattern *pattern, struct span path);
-/* Sets request.auth of the object below the top of the stack to the value at the top, and pops it.
+/* Sets request.auth of the object on top of the stack to this JSON; NULL: leaves it to the request.
  */
-void request_set_auth(lua_State *L);
+void request_set_auth(lua_State *L, const struct buf *json);
 /* Pushes what a path that matches the pattern has in place of its parameters. */
 void request_push_params(lua_State *L, const struct pattern *pattern, struct span path);
 /* The request object at the index; the exchange is NULL where there is none to turn into a stream.

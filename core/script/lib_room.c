@@ -332,11 +332,12 @@ static int user_in(lua_State *L) {
 
 static int disconnect(lua_State *L) {
     const struct audience *a = audience_check(L, "disconnect");
-    const char *reason = luaL_optstring(L, 2, "disconnected");
+    const char *reason = luaL_optstring(L, 2, NULL);
     size_t count;
     struct client **clients = audience_clients(L, a, named_client(L), &count);
     for (size_t i = 0; i < count; i++) {
-        client_disconnect(clients[i], CLOSE_NORMAL, reason);
+        client_disconnect(clients[i], CLOSE_NORMAL,
+                          reason ? reason : disconnect_reason(clients[i]));
     }
     lua_pushinteger(L, (lua_Integer)count);
     return 1;

@@ -60,6 +60,7 @@ void session_drop(struct session *s) {
     if (s->request) {
         request_unref(s->request);
     }
+    buf_unref(s->auth);
     scope_unref(s->scope);
     free(s);
 }

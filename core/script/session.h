@@ -13,6 +13,7 @@ struct session {
     struct line line;
     struct client *client;     /* NULL before it is connected and after its release */
     struct request *request;   /* the one it came with, kept; may be NULL */
+    struct buf *auth;          /* what it presented, as JSON, where that is not in the request */
     struct scope *scope;       /* owns a reference */
     const struct item *item;   /* that is being handled; its data only until the handler begins */
     struct ack *ack;           /* of the running handler, until it is answered */
