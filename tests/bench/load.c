@@ -318,13 +318,13 @@ static void raise_file_limit(size_t wanted) {
 
 static void prepare_packet(struct load *l) {
     const char *head = l->socketio ? SIO_HEAD : "", *tail = l->socketio ? SIO_TAIL : "";
-    l->packet_len = strlen(head) + l->size + strlen(tail);
-    l->packet = malloc(l->packet_len + 1);
-    if (!l->packet)
+    char *packet;
+    int len = asprintf(&packet, "%s%*s%s", head, (int)l->size, "", tail);
+    if (len < 0)
         fail("out of memory");
+    l->packet = (uint8_t *)packet;
+    l->packet_len = (size_t)len;
     l->payload = l->packet + strlen(head);
-    memcpy(l->packet, head, strlen(head));
-    memcpy(l->payload + l->size, tail, strlen(tail));
 }
 
 static void prepare(struct load *l) {

@@ -65,8 +65,9 @@ describe("protocol", function()
     assert.is_false(events_of { protocol = "raw" })
   end)
 
-  it("is one of two words, and raw has no events", function()
-    refuses({ protocol = "row" }, 'app.lua: protocol: expected "raw" or "events", got "row"')
+  it("is one of three words, and raw has no events", function()
+    refuses({ protocol = "row" },
+      'app.lua: protocol: expected "raw", "events" or "engine.io", got "row"')
     assert.matches("has no events", problems { protocol = "raw", events = { a = f } })
   end)
 end)
