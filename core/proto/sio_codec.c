@@ -42,7 +42,7 @@ static bool read_attachments(struct sio_packet *p, struct span *rest) {
     uint64_t count = to_number(digits);
     *rest = (struct span){rest->at + 1, rest->len - 1};
     p->attachments = (uint32_t)count;
-    return count <= ATTACHMENTS_MAX;
+    return count > 0 && count <= ATTACHMENTS_MAX;
 }
 
 /* "/custom?token=x," where the comma may be missing at the end of the packet. */
@@ -105,12 +105,51 @@ static bool read_event_name(struct sio_packet *p, struct json_reader *r) {
     return true;
 }
 
-/* Reads on to the end of what has been opened: all of it must be JSON. */
-static bool read_rest(struct json_reader *r) {
+/* An object that is open: does it stand for a binary value, and is there one with its number? */
+struct placeholder {
+    bool marked;
+    bool numbered;
+};
+
+enum member { MEMBER_NONE, MEMBER_MARK, MEMBER_NUMBER };
+
+static void note_value(struct placeholder *object, enum member member, enum json_token token,
+                       long long number, uint32_t attachments) {
+    if (member == MEMBER_MARK) {
+        object->marked = token == JSON_TRUE;
+    } else if (member == MEMBER_NUMBER) {
+        object->numbered = token == JSON_INTEGER && number >= 0 && number < attachments;
+    }
+}
+
+/* Reads on to the end of what has been opened: all of it must be JSON, and where there are
+ * attachments, each placeholder must stand for one of them. */
+static bool read_rest(struct json_reader *r, uint32_t attachments) {
+    struct placeholder open[JSON_MAX_DEPTH + 2];
+    enum member member = MEMBER_NONE;
     enum json_token token;
-    do {
-        token = json_next(r);
-    } while (token != JSON_END && token != JSON_ERROR);
+    while ((token = json_next(r)) != JSON_END && token != JSON_ERROR) {
+        if (!attachments) {
+            continue;
+        }
+        if (token == JSON_KEY) {
+            member = span_is(r->text, "_placeholder") ? MEMBER_MARK
+                     : span_is(r->text, "num")        ? MEMBER_NUMBER
+                                                      : MEMBER_NONE;
+            continue;
+        }
+        bool opens = token == JSON_OBJECT || token == JSON_ARRAY;
+        if (member != MEMBER_NONE) {
+            note_value(&open[r->depth - opens], member, token, r->integer, attachments);
+        }
+        member = MEMBER_NONE;
+        if (token == JSON_OBJECT) {
+            open[r->depth] = (struct placeholder){false, false};
+        } else if (token == JSON_OBJECT_END && open[r->depth + 1].marked &&
+                   !open[r->depth + 1].numbered) {
+            return false;
+        }
+    }
     return token == JSON_END;
 }
 
@@ -124,7 +163,7 @@ static bool read_array(struct sio_packet *p, struct span json, bool named) {
         good = read_event_name(p, &r);
         from = r.at;
     }
-    good = good && read_rest(&r);
+    good = good && read_rest(&r, p->attachments);
     json_reader_deinit(&r);
     if (!good) {
         return false;
@@ -146,7 +185,7 @@ static bool read_array(struct sio_packet *p, struct span json, bool named) {
 static bool read_object(struct sio_packet *p, struct span json) {
     struct json_reader r;
     json_reader_init(&r, json.at, json.len);
-    bool good = json_next(&r) == JSON_OBJECT && read_rest(&r);
+    bool good = json_next(&r) == JSON_OBJECT && read_rest(&r, 0);
     json_reader_deinit(&r);
     p->payload = json;
     return good;

@@ -32,8 +32,9 @@ struct sio_packet {
 };
 
 /* Fills *p, whatever was there. False: malformed, or of no use: unknown type, JSON that is none or
- * of the wrong kind for the type, an event without or with a reserved name, more attachments than
- * ATTACHMENTS_MAX. The text is borrowed until sio_packet_deinit, which must follow in any case. */
+ * of the wrong kind for the type, an event without or with a reserved name, no attachments where
+ * there should be some, more than ATTACHMENTS_MAX, or a placeholder that stands for none. The text
+ * is borrowed until sio_packet_deinit, which must follow in any case. */
 bool sio_packet_read(struct sio_packet *p, struct span text);
 void sio_packet_deinit(struct sio_packet *p);
 

@@ -97,7 +97,12 @@ static void acks_and_binary(void **state) {
           "5 n=2 ns=/a id=3 event=b args={\"_placeholder\":true,\"num\":0} payload=");
     check("61-/a,456[{\"_placeholder\":true,\"num\":0}]",
           "6 n=1 ns=/a id=456 event= args={\"_placeholder\":true,\"num\":0} payload=");
-    check("50-[\"b\"]", "5 n=0 ns=/ id= event=b args= payload=");
+    check("50-[\"b\"]", NULL);
+    check("51-[\"b\",{\"_placeholder\":true,\"num\":1}]", NULL);
+    check("51-[\"b\",[{\"num\":-1,\"_placeholder\":true}]]", NULL);
+    check("51-[\"b\",{\"a\":{\"_placeholder\":true}}]", NULL);
+    check("51-[\"b\",{\"_placeholder\":[true],\"num\":{}}]",
+          "5 n=1 ns=/ id= event=b args={\"_placeholder\":[true],\"num\":{}} payload=");
     check("564-[\"b\"]", "5 n=64 ns=/ id= event=b args= payload=");
     check("565-[\"b\"]", NULL);
     check("5999999999999999999-[\"b\"]", NULL);
