@@ -343,6 +343,33 @@ static int disconnect(lua_State *L) {
     return 1;
 }
 
+/* Without on_join, as client:join. Those that are in too many rooms already stay out. */
+static int join(lua_State *L) {
+    const struct audience *a = audience_check(L, "join");
+    struct span room = audience_check_name(L, 2);
+    size_t count;
+    lua_Integer joined = 0;
+    struct client **clients = audience_clients(L, a, named_client(L), &count);
+    for (size_t i = 0; i < count; i++) {
+        joined += hub_join(clients[i], room) == 0;
+    }
+    lua_pushinteger(L, joined);
+    return 1;
+}
+
+static int leave(lua_State *L) {
+    const struct audience *a = audience_check(L, "leave");
+    struct span room = audience_check_name(L, 2);
+    size_t count;
+    lua_Integer left = 0;
+    struct client **clients = audience_clients(L, a, named_client(L), &count);
+    for (size_t i = 0; i < count; i++) {
+        left += session_leave(session_of(hooks_of(L), clients[i]), room, "left");
+    }
+    lua_pushinteger(L, left);
+    return 1;
+}
+
 /* --- the type --- */
 
 static const char *const kind_names[AUDIENCE_KINDS] = {"a room", "mw.rooms", "a user",
@@ -390,6 +417,9 @@ static const luaL_Reg room_methods[] = {
     {"members", gather_members},
     {"clients", gather_clients},
     {"history", gather_history},
+    {"join", join},
+    {"leave", leave},
+    {"disconnect", disconnect},
     {NULL, NULL},
 };
 static const luaL_Reg rooms_methods[] = {
@@ -397,22 +427,17 @@ static const luaL_Reg rooms_methods[] = {
     {NULL, NULL},
 };
 static const luaL_Reg user_methods[] = {
-    {"emit", emit},
-    {"send", send_frame},
-    {"request", request},
-    {"except", except},
-    {"volatile", be_volatile},
-    {"timeout", timeout},
-    {"count", gather_count},
-    {"clients", gather_clients},
-    {"disconnect", disconnect},
-    {NULL, NULL},
+    {"emit", emit},          {"send", send_frame},        {"request", request},
+    {"except", except},      {"volatile", be_volatile},   {"timeout", timeout},
+    {"count", gather_count}, {"clients", gather_clients}, {"join", join},
+    {"leave", leave},        {"disconnect", disconnect},  {NULL, NULL},
 };
 static const luaL_Reg namespace_methods[] = {
     {"emit", emit},          {"send", send_frame},        {"request", request},
     {"except", except},      {"volatile", be_volatile},   {"timeout", timeout},
     {"count", gather_count}, {"members", gather_members}, {"clients", gather_clients},
-    {"room", room_in},       {"user", user_in},           {NULL, NULL},
+    {"room", room_in},       {"user", user_in},           {"join", join},
+    {"leave", leave},        {"disconnect", disconnect},  {NULL, NULL},
 };
 static const luaL_Reg client_methods[] = {
     {"emit", emit},       {"send", send_frame}, {"request", request}, {"volatile", be_volatile},

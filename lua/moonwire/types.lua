@@ -48,7 +48,7 @@
 ---@field id string
 ---@field user table what on_auth returned; without it { id = client.id }
 ---@field data table the app's own fields; a table from the first reading on
----@field wire "websocket"|"sse"|"post"
+---@field wire "websocket"|"sse"|"post"|"socket.io"|"engine.io"
 ---@field connected boolean
 ---@field recovered boolean always false in this version
 ---@field namespace string the concrete one: "/tenant/42"
@@ -98,8 +98,9 @@ function client:volatile() end
 ---@return moonwire.ClientAudience
 function client:timeout(seconds) end
 
---- Closes the connection (WebSocket: code 1000). on_leave and on_disconnect follow.
----@param reason? string
+--- Closes the connection (WebSocket: code 1000; Socket.IO: leaves the namespace). on_leave and
+--- on_disconnect follow.
+---@param reason? string default: "disconnected", with Socket.IO "server namespace disconnect"
 ---@return true? closing, string? code
 function client:disconnect(reason) end
 
@@ -174,6 +175,22 @@ function gathering:count() end
 ---@return moonwire.Client[]
 function gathering:clients() end
 
+--- Each of its connections joins the room, without asking on_join; those that are in too many rooms
+--- stay out. How many are in it now.
+---@param room string
+---@return integer
+function gathering:join(room) end
+
+--- Each of its connections leaves the room; on_leave(client, room, "left") follows. How many did.
+---@param room string
+---@return integer
+function gathering:leave(room) end
+
+--- Closes all of its connections (Socket.IO: leaves the namespace); how many.
+---@param reason? string as of client:disconnect
+---@return integer
+function gathering:disconnect(reason) end
+
 --- A name; valid while nobody is in it.
 ---@class moonwire.Room : moonwire.Gathering
 ---@field name string
@@ -195,11 +212,6 @@ function room:history(options) end
 ---@class moonwire.User : moonwire.Gathering
 ---@field id string
 local user = {}
-
---- Closes all of them; how many.
----@param reason? string
----@return integer
-function user:disconnect(reason) end
 
 ---@class moonwire.Namespace : moonwire.Gathering
 ---@field name string
@@ -225,7 +237,7 @@ function namespace:user(id) end
 ---@field json any the body; nil where it is no JSON
 ---@field ip string the address of the peer
 ---@field user any
----@field auth { token: string? } the Bearer token, or ?token=
+---@field auth { token: string?, [string]: any } what a Socket.IO client presented; else the Bearer token, or ?token=
 
 ---@class mw
 local mw = {}

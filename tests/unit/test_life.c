@@ -160,6 +160,64 @@ static void disconnecting_from_lua_ends_as_any_other(void **state) {
     app_client_free(b);
 }
 
+/* Whoever is in a room, is a user, or is connected at all is moved and sent away together. */
+static void an_audience_joins_leaves_and_is_sent_away(void **state) {
+    struct app_fixture *f = *state;
+    struct app_ack ack, log;
+    f->config.max_rooms = 3;
+    app_serve(
+        f, ROOMS
+        "function app.on_auth(request) return { id = request.query.name } end\n"
+        "function app.events.enter(client, room) return client:join(room) end\n"
+        "function app.events.gather(client)\n"
+        "  return mw.namespace():join('all'), mw.room('a'):join('b'),\n"
+        "    mw.user('bob'):except(client):join('c'), mw.room('none'):join('d')\n"
+        "end\n"
+        "function app.events.part(client)\n"
+        "  return mw.namespace('/'):except(client):leave('all'), mw.user('ann'):leave('b'),\n"
+        "    mw.room('a'):leave('c'), mw.room('b'):leave('b')\n"
+        "end\n"
+        "function app.events.many() return mw.room('a'):join('x'), mw.room('a'):join('y') end\n"
+        "function app.events.bad() return mw.room('a'):join('') end\n"
+        "function app.events.away(client)\n"
+        "  return mw.room('a'):except(client):disconnect('bye'), mw.namespace():disconnect()\n"
+        "end\n"
+        "return app");
+    struct app_client *ann = app_connect(f, "/?name=ann"), *bob = app_connect(f, "/?name=bob");
+    app_event(ann, "enter", "\"a\"", &ack);
+    app_event(bob, "enter", "\"a\"", &ack);
+    app_event(bob, "leave", "\"a\"", &ack);
+
+    app_event(ann, "gather", "", &ack);
+    assert_string_equal(ack.args, "2,1,1,0");
+    assert_true(hub_is_member(&ann->client, SPAN("all")));
+    assert_true(hub_is_member(&ann->client, SPAN("b")));
+    assert_true(hub_is_member(&bob->client, SPAN("all")));
+    assert_true(hub_is_member(&bob->client, SPAN("c")));
+    assert_int_equal(bob->client.room_count, 2);
+
+    app_event(ann, "part", "", &ack);
+    assert_string_equal(ack.args, "1,1,0,0");
+    assert_true(hub_is_member(&ann->client, SPAN("all")));
+    assert_false(hub_is_member(&ann->client, SPAN("b")));
+    assert_false(hub_is_member(&bob->client, SPAN("all")));
+    app_event(ann, "log", "", &log);
+    assert_string_equal(log.args, "\"leave a left on 0, leave all left on 1, leave b left on 2\"");
+
+    app_event(ann, "many", "", &ack); /* She is in a and all, and may be in three. */
+    assert_string_equal(ack.args, "1,0");
+    app_event(ann, "bad", "", &ack);
+    assert_string_equal(ack.code, "internal_error");
+    app_event(bob, "enter", "\"a\"", &ack);
+    app_event(ann, "away", "", &ack);
+    assert_string_equal(ack.args, "1,1");
+    io_end_turn(&f->io);
+    assert_true(ann->freed);
+    assert_true(bob->freed);
+    app_client_free(ann);
+    app_client_free(bob);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, app_set_up, app_tear_down)
     const struct CMUnitTest tests[] = {
@@ -169,6 +227,7 @@ int main(void) {
         T(closing_runs_on_leave_for_each_room_then_on_disconnect),
         T(a_leave_that_waited_for_the_end_is_told_once),
         T(disconnecting_from_lua_ends_as_any_other),
+        T(an_audience_joins_leaves_and_is_sent_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
