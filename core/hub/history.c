@@ -37,7 +37,7 @@ static struct message *at(const struct history *h, uint32_t index) {
 
 static void drop_oldest(struct history *h) {
     struct message *oldest = at(h, 0);
-    message_unref(oldest);
+    message_free(oldest);
     h->first = (h->first + 1) % h->size;
     h->count--;
 }

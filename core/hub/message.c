@@ -47,7 +47,7 @@ void message_init(struct message *m, enum message_kind kind) {
     /* One by one, for compilers would call or repeat a string instruction to clear so many bytes,
      * and this is done for every message. */
     static const struct span none;
-    m->refs = m->argc = m->encoded_mask = 0;
+    m->argc = m->encoded_mask = 0;
     m->kind = (uint8_t)kind;
     m->flags = 0;
     m->room = m->event = m->data = m->attachments = m->offset = none;
@@ -75,11 +75,10 @@ static struct span keep(char **at, struct span bytes) {
 struct message *message_keep(const struct message *m) {
     size_t bytes = m->room.len + m->event.len + m->data.len + m->attachments.len + m->offset.len +
                    m->id.len + m->code.len + m->detail.len;
-    struct message *kept = memory_alloc(sizeof *kept + bytes);
+    struct message *kept = memory_alloc(offsetof(struct message, encoded) + bytes);
     memcpy(kept, m, offsetof(struct message, encoded));
-    kept->refs = 1;
     kept->encoded_mask = 0;
-    char *at = (char *)(kept + 1);
+    char *at = (char *)kept->encoded;
     kept->room = keep(&at, m->room);
     kept->event = keep(&at, m->event);
     kept->data = keep(&at, m->data);
@@ -91,14 +90,6 @@ struct message *message_keep(const struct message *m) {
     return kept;
 }
 
-struct message *message_ref(struct message *m) {
-    m->refs++;
-    return m;
-}
-
-void message_unref(struct message *m) {
-    if (m && --m->refs == 0) {
-        message_deinit(m);
-        free(m);
-    }
+void message_free(struct message *kept) {
+    free(kept);
 }

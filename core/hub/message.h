@@ -34,9 +34,7 @@ enum message_flags {
     MESSAGE_VOLATILE = 1, /* not to those whose socket is blocked */
 };
 
-struct message {
-    uint32_t refs; /* 0: lives on the stack and borrows all its bytes; message_keep makes a copy
-                      that owns them */
+struct message { /* lives on the stack and borrows all its bytes */
     uint8_t kind;
     uint8_t flags;
     uint32_t argc;
@@ -58,9 +56,8 @@ struct message {
 /* Everything empty except the kind. Cheap: encoded[] is not touched. */
 void message_init(struct message *m, enum message_kind kind);
 void message_deinit(struct message *m); /* Drops the encodings. */
-struct message *
-message_keep(const struct message *m); /* On the heap, one reference, without encodings. */
-struct message *message_ref(struct message *m);
-void message_unref(struct message *m);
+/* A copy on the heap that owns its bytes, to be read and not sent: it has no room for encodings. */
+struct message *message_keep(const struct message *m);
+void message_free(struct message *kept);
 
 #endif
