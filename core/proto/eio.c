@@ -3,6 +3,7 @@
  * and proto/eio_ws's. */
 #include "base/memory.h"
 #include "base/random.h"
+#include "proto/eio_gzip.h"
 #include "proto/eio_internal.h"
 
 #include <string.h>
@@ -16,6 +17,7 @@ void eio_server_init(struct eio_server *server, struct io *io, const struct conf
 
 void eio_server_deinit(struct eio_server *server) {
     ws_shared_deinit(&server->shared);
+    eio_gzip_free(server->gzip);
     writer_deinit(&server->scratch);
 }
 

@@ -10,6 +10,7 @@
 #include "proto/ws_conn.h"
 
 struct eio;
+struct eio_gzip;
 struct eio_polling; /* proto/eio_internal.h */
 struct eio_ws;
 
@@ -20,6 +21,7 @@ struct eio_server {
     struct eio *sessions; /* by sid */
     size_t sockets;       /* WebSockets that are there, closing ones too */
     bool draining;
+    struct eio_gzip *gzip; /* proto/eio_gzip */
     struct writer scratch;
 };
 void eio_server_init(struct eio_server *server, struct io *io, const struct config *config);

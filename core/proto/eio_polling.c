@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "http/response.h"
+#include "proto/eio_gzip.h"
 #include "proto/eio_internal.h"
 
 #include <string.h>
@@ -33,6 +34,25 @@ void eio_polling_put(struct eio_polling *p, struct span packets) {
     }
 }
 
+/* Packed if it is long and the client takes that; Vary says so to caches in between. */
+static void answer_packets(struct eio_server *server, struct exchange *x, struct buf *body) {
+    if (body->len >= EIO_GZIP_THRESHOLD) {
+        struct writer *extra = exchange_extra_headers(x);
+        struct span accepted = request_header(exchange_request(x), "accept-encoding");
+        struct buf *packed = NULL;
+        writer_puts(extra, "Vary: Accept-Encoding\r\n");
+        if (eio_gzip_accepted(accepted)) {
+            packed = eio_gzip_pack(&server->gzip, (struct span){body->bytes, body->len});
+        }
+        if (packed) {
+            writer_puts(extra, "Content-Encoding: gzip\r\n");
+            buf_unref(body);
+            body = packed;
+        }
+    }
+    answer(x, 200, SPAN("text/plain; charset=UTF-8"), body);
+}
+
 void eio_polling_answer(struct eio_polling *p, const char *last) {
     struct exchange *x = p->get;
     if (!x) {
@@ -46,7 +66,7 @@ void eio_polling_answer(struct eio_polling *p, const char *last) {
         writer_puts(&p->queue, last);
     }
     exchange_on_abort(x, NULL, NULL);
-    answer(x, 200, SPAN("text/plain; charset=UTF-8"), writer_take(&p->queue));
+    answer_packets(p->session->server, x, writer_take(&p->queue));
     exchange_unref(x);
 }
 

@@ -383,6 +383,49 @@ static void binary_over_polling(void **state) {
     close_world(w);
 }
 
+/* An event with so many bytes of text is polled by who sends these fields. */
+static const char *poll_with(struct world *w, size_t size, const char *fields) {
+    struct writer args = {0};
+    char request[256];
+    writer_putc(&args, '"');
+    memset(writer_reserve(&args, size), 'x', size);
+    writer_advance(&args, size);
+    writer_put(&args, "\"", 2); /* with its NUL */
+    house_emit(&w->h, "r", "e", writer_span(&args).at, 1);
+    writer_deinit(&args);
+    snprintf(request, sizeof request,
+             "GET /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: a\r\n%s\r\n", w->sid,
+             fields);
+    return site_ask(&w->h.s, request);
+}
+
+#define TAKES_GZIP "Accept-Encoding: gzip, deflate, br\r\n"
+#define AROUND (sizeof "42[\"e\",\"\"]" - 1)
+
+static void packs_long_answers(void **state) {
+    (void)state;
+    struct world *w = open_world();
+    start(w);
+    connect_polling(w);
+    hub_join(w->h.client, SPAN("r"));
+    for (int i = 0; i < 2; i++) { /* the deflater serves again */
+        const char *answer = poll_with(w, 1024 - AROUND, TAKES_GZIP);
+        assert_string_equal(answer_field(answer, "Content-Encoding"), "gzip");
+        assert_string_equal(answer_field(answer, "Vary"), "Accept-Encoding");
+        assert_string_equal(answer_field(answer, "Content-Type"), "text/plain; charset=UTF-8");
+        assert_memory_equal(answer_body(answer), "\x1f\x8b", 2);
+    }
+    const char *answer = poll_with(w, 1023 - AROUND, TAKES_GZIP);
+    assert_string_equal(answer_field(answer, "Content-Encoding"), "");
+    assert_string_equal(answer_field(answer, "Vary"), "");
+    assert_int_equal(strlen(answer_body(answer)), 1023);
+    answer = poll_with(w, 1024 - AROUND, "");
+    assert_string_equal(answer_field(answer, "Content-Encoding"), "");
+    assert_string_equal(answer_field(answer, "Vary"), "Accept-Encoding");
+    assert_int_equal(strlen(answer_body(answer)), 1024);
+    close_world(w);
+}
+
 static void over_websocket(void **state) {
     (void)state;
     struct world *w = open_world();
@@ -552,6 +595,7 @@ int main(void) {
         cmocka_unit_test(malformed_packets_close),
         cmocka_unit_test(limits_a_post),
         cmocka_unit_test(binary_over_polling),
+        cmocka_unit_test(packs_long_answers),
         cmocka_unit_test(over_websocket),
         cmocka_unit_test(upgrades),
         cmocka_unit_test(an_upgrade_that_never_ends),
