@@ -1,8 +1,7 @@
-/* The way of one request through the server. Precedence: the endpoint of
- * Socket.IO, routes, the endpoint of a namespace (an
- * upgrade, a request for a stream, a POST), static files, 404. The app is asked twice, may this
- * request go on and who is this, and may answer later: a passage is what waits. Called by worker.c
- * for each request. */
+/* The way of one request through the server. Precedence: the endpoint of Socket.IO, routes, the
+ * endpoint of a namespace (an upgrade, a request for a stream, a POST), static files, 404. The app
+ * is asked twice, may this request go on and who is this, and may answer later: a passage is what
+ * waits. Called by worker.c for each request. */
 #include "routing.h"
 
 #include "base/memory.h"

@@ -1,6 +1,6 @@
 /* JSON (RFC 8259), strict, between bytes and whoever drives it: a pull reader that allocates
  * nothing but the room for strings with escapes, and functions that append to a writer. No tree:
- * where one is wanted, cJSON serves. The last of duplicate keys wins by the driver assigning in
+ * nobody has wanted one yet. The last of duplicate keys wins by the driver assigning in
  * order; U+0000 is kept; a lone surrogate escape becomes its three-byte form (WTF-8) and is escaped
  * again on the way out. A literal -0 is the integer 0, which is what JavaScript would print for it;
  * a number that no finite double is near (1e400) is refused. */

@@ -34,7 +34,8 @@ enum message_flags {
     MESSAGE_VOLATILE = 1, /* not to those whose socket is blocked */
 };
 
-struct message { /* lives on the stack and borrows all its bytes */
+/* On the stack it borrows all its bytes; message_keep makes a copy that owns them. */
+struct message {
     uint8_t kind;
     uint8_t flags;
     uint32_t argc;
