@@ -43,10 +43,14 @@ async function eventually(what, condition, milliseconds = WITHIN) {
   }
 }
 
+const folders = [];
+const removeFolder = (folder) => fs.rmSync(folder, { recursive: true, force: true });
+process.on("exit", () => folders.forEach(removeFolder));
+
 // A new folder with these files: { name: text }. It goes when the process ends.
 function makeFolder(files = {}) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "moonwire-test-"));
-  process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   for (const [name, text] of Object.entries(files)) {
     fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
     fs.writeFileSync(path.join(folder, name), text);
