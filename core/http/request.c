@@ -12,18 +12,18 @@
 
 struct request {
     uint32_t refs;
-    uint32_t field_count;
-    struct buf *body; /* NULL: empty */
-    uint32_t method_len;
     uint32_t target_len; /* behind the method */
+    struct buf *body;    /* NULL: empty */
     uint32_t path;       /* where in text: within the target if it needed no decoding */
     uint32_t path_len;
-    uint32_t query;
-    uint32_t query_len;
+    uint32_t query;   /* to the end of the target; 0: none */
     uint32_t address; /* NUL-terminated */
     uint32_t fields;
-    uint8_t minor;
-    bool secure;
+    uint16_t field_count;
+    uint8_t method_len;
+    uint8_t minor : 1;
+    bool secure : 1;
+    bool kept : 1; /* by request_keep */
     char text[];
 };
 
@@ -115,8 +115,8 @@ static uint32_t put_field(struct request *r, uint32_t at, const struct request_f
     return at;
 }
 
-static uint32_t put_fields(struct request *r, uint32_t at, const struct request_parts *parts,
-                           struct span authority) {
+static void put_fields(struct request *r, uint32_t at, const struct request_parts *parts,
+                       struct span authority) {
     if (authority.len) {
         at = put(r, at, (struct span){"host", sizeof "host"});
         at = put(r, at, authority);
@@ -127,7 +127,6 @@ static uint32_t put_fields(struct request *r, uint32_t at, const struct request_
         if (!authority.len || !span_equal_nocase(parts->fields[i].name, SPAN("host")))
             at = put_field(r, at, parts->fields, parts->field_count, i);
     }
-    return at;
 }
 
 /* Room for all parts, a decoded path and a joint between repeated fields. */
@@ -171,16 +170,15 @@ struct request *request_new(const struct request_parts *parts, const char **erro
         return NULL;
     struct request *r = memory_zalloc(sizeof *r + text_room(parts));
     r->refs = 1;
-    r->minor = (uint8_t)parts->minor;
+    r->minor = parts->minor & 1;
     r->secure = parts->secure;
     uint32_t at = put(r, 0, parts->method);
-    r->method_len = at;
+    r->method_len = (uint8_t)at;
     at = put(r, at, parts->target);
     r->target_len = (uint32_t)parts->target.len;
     /* From here on the parts of the target are those in our own text. */
     const char *copy = r->text + r->method_len;
     target.path.at = copy + (target.path.at - parts->target.at);
-    r->query_len = (uint32_t)target.query.len;
     if (target.query.len)
         r->query = r->method_len + (uint32_t)(target.query.at - parts->target.at);
     at = put_path(r, at, target.path, error);
@@ -191,8 +189,8 @@ struct request *request_new(const struct request_parts *parts, const char **erro
     r->address = at;
     at = put(r, at, (struct span){parts->address, strlen(parts->address) + 1});
     r->fields = at;
-    at = put_fields(r, at, parts, target.authority);
-    return memory_resize(r, sizeof *r + at);
+    put_fields(r, at, parts, target.authority);
+    return r;
 }
 
 void request_set_body(struct request *r, struct buf *take) {
@@ -234,30 +232,40 @@ static void next_field(const struct request *r, uint32_t *at, struct span *name,
     *at += (uint32_t)(name->len + value->len + 2);
 }
 
-struct request *request_keep(const struct request *r) {
-    struct span name;
-    struct span value;
-    uint32_t end = r->fields;
-    for (uint32_t i = 0; i < r->field_count; i++)
-        next_field(r, &end, &name, &value);
-    struct request *kept = memory_alloc(sizeof *kept + end);
-    *kept = *r;
-    kept->refs = 1;
-    kept->body = NULL;
-    kept->field_count = 0;
-    memcpy(kept->text, r->text, r->fields);
+/* The bytes of the fields that are worth keeping, which are copied to `out` unless that is NULL. */
+static uint32_t keep_fields(const struct request *r, char *out, uint16_t *count) {
     uint32_t from = r->fields;
-    uint32_t to = from;
+    uint32_t to = 0;
+    *count = 0;
     for (uint32_t i = 0; i < r->field_count; i++) {
+        struct span name;
+        struct span value;
         next_field(r, &from, &name, &value);
         if (!worth_keeping(name))
             continue;
         size_t len = name.len + value.len + 2;
-        memcpy(kept->text + to, name.at, len);
+        if (out)
+            memcpy(out + to, name.at, len);
         to += (uint32_t)len;
-        kept->field_count++;
+        ++*count;
     }
-    return memory_resize(kept, sizeof *kept + to);
+    return to;
+}
+
+/* Measured before it is made: a block that shrinks afterwards leaves a hole behind every client. */
+struct request *request_keep(const struct request *r) {
+    uint16_t count;
+    /* One more reference changes nothing that the request says. */
+    if (r->kept)
+        return request_ref((struct request *)(uintptr_t)r);
+    struct request *kept = memory_alloc(sizeof *kept + r->fields + keep_fields(r, NULL, &count));
+    *kept = *r;
+    kept->refs = 1;
+    kept->body = NULL;
+    kept->kept = true;
+    memcpy(kept->text, r->text, r->fields);
+    keep_fields(r, kept->text + kept->fields, &kept->field_count);
+    return kept;
 }
 
 /* --- reading -------------------------------------------------------------------------------- */
@@ -275,7 +283,8 @@ struct span request_path(const struct request *r) {
 }
 
 struct span request_query(const struct request *r) {
-    return (struct span){r->text + r->query, r->query_len};
+    uint32_t end = r->method_len + r->target_len;
+    return (struct span){r->text + r->query, r->query ? end - r->query : 0};
 }
 
 int request_minor(const struct request *r) {

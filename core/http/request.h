@@ -31,7 +31,7 @@ void request_set_body(struct request *r, struct buf *take); /* While nobody else
 struct request *request_ref(struct request *r);
 void request_unref(struct request *r);
 /* A copy without body and hop-by-hop fields (Connection, Upgrade, Sec-WebSocket-*, Content-Length,
- * ...), for keeping. */
+ * ...), for keeping; of such a copy, another reference. */
 struct request *request_keep(const struct request *r);
 
 struct span request_method(const struct request *r);

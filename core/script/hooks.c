@@ -180,6 +180,7 @@ int hooks_open(struct script *s) {
     struct hooks *hooks = memory_zalloc(sizeof *hooks);
     hooks->script = s;
     hooks->guarded_object = LUA_NOREF;
+    hooks->no_auth = buf_copy("{}", 2);
     LIST_INIT(&hooks->timers);
     s->hooks = hooks;
     hooks->app.find_ns = app_find_ns;
@@ -196,6 +197,7 @@ void hooks_stop(struct script *s) {
 void hooks_close(struct script *s) {
     struct hooks *hooks = s->hooks;
     writer_deinit(&hooks->allow);
+    buf_unref(hooks->no_auth);
     free(hooks);
     s->hooks = NULL;
 }

@@ -41,6 +41,7 @@ struct hooks {
     int header_type;               /* metatable of request.headers */
     uint64_t ask_count;            /* ids of requests to clients */
     struct writer allow;           /* of the last resolve */
+    struct buf *no_auth;           /* "{}": what most clients present, kept once */
     LIST_HEAD(, timer) timers;
     /* The request whose on_request has just allowed it, and its Lua object, which may carry what
      * the guard has set: only while the question is being answered. */

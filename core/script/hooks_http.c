@@ -363,7 +363,9 @@ static void app_on_auth(struct app *app, struct ns *ns, struct request *r, struc
     struct hooks *hooks = (struct hooks *)app;
     const struct handler *h = hooks_handler(ns);
     struct session *session = session_new(hooks, ns, r);
-    session->auth = auth.len ? buf_copy(auth.at, auth.len) : NULL;
+    session->auth = span_is(auth, "{}") ? buf_ref(hooks->no_auth)
+                    : auth.len          ? buf_copy(auth.at, auth.len)
+                                        : NULL;
     if (h->hooks[HOOK_AUTH] == LUA_NOREF) {
         struct verdict verdict = {.allowed = true, .script = session};
         q->answer(q, &verdict);
