@@ -170,6 +170,7 @@ static void shut_down(struct worker *w) {
     w->admin.draining = true;
     listener_stop(w->listener);
     w->listener = NULL;
+    sio_server_drain(w->routing.sio); /* in its own words, before all others */
     hub_disconnect_all(w->hub, 1001, "shutdown");
     eio_server_drain(&w->routing.engine);
     http_server_drain(&w->http);

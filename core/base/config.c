@@ -73,6 +73,8 @@ const struct option config_options[] = {
      "both, or one of them"},
     {"socketio_upgrades", OPTION_SWITCH, AT(socketio_upgrades), 0, 0, "on", NULL,
      "from polling to WebSocket"},
+    {"socketio_gzip", OPTION_SIZE, AT(socketio_gzip), 0, G, "1K", NULL,
+     "shorter answers to polls are not compressed; 0: none is"},
     {"upgrade_timeout", OPTION_SECONDS, AT(upgrade_timeout), 0.01, 3600, "10", NULL,
      "for an upgrade to finish"},
     {"connect_timeout", OPTION_SECONDS, AT(connect_timeout), 0.01, 3600, "45", NULL,

@@ -43,6 +43,7 @@ struct config {
     size_t socketio_payload;   /* bytes of a POST or a frame, announced to the client */
     char *socketio_transports; /* "polling,websocket", or one of them */
     bool socketio_upgrades;    /* from polling to WebSocket */
+    size_t socketio_gzip;      /* bytes: shorter answers to polls go unpacked; 0: all do */
     uint64_t upgrade_timeout;  /* ms, from a probe to the upgrade */
     uint64_t connect_timeout;  /* ms, until the client is in a namespace */
     char *socketio_cookie;     /* its name; NULL: none */

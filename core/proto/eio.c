@@ -72,6 +72,7 @@ static void on_heartbeat(struct timeout *timeout) {
         eio_finish(e, "ping timeout", "1");
     } else {
         e->pinged = true;
+        e->refreshed = false;
         timeout_start(io_of(e), &e->heartbeat, e->server->config->ping_timeout);
         put_packet(e, SPAN("2"));
     }
@@ -121,6 +122,12 @@ void eio_opened(struct eio *e, void *data) {
 /* --- receiving ------------------------------------------------------------------------------ */
 
 bool eio_receive(struct eio *e, const struct eio_packet *p) {
+    /* Who speaks is there, and its answer may stand behind much else. But only once: messages are
+     * no answer. */
+    if (e->pinged && !e->refreshed && p->type != EIO_PONG && e->state == EIO_OPENED) {
+        e->refreshed = true;
+        timeout_start(io_of(e), &e->heartbeat, e->server->config->ping_timeout);
+    }
     switch (p->type) {
     case EIO_MESSAGE:
         if (!e->handler->on_message(e, p->data, p->binary) && e->state == EIO_OPENED) {

@@ -57,8 +57,9 @@ struct eio {
     struct deferred late;     /* its freeing */
     uint8_t state;
     bool pinged;
-    bool full;     /* on_message has returned false */
-    bool released; /* by its user */
+    bool refreshed; /* a packet has given it more time for the answer to this ping */
+    bool full;      /* on_message has returned false */
+    bool released;  /* by its user */
     char sid[EIO_SID_LEN + 1];
 };
 

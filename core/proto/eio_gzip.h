@@ -5,9 +5,6 @@
 
 #include "base/buf.h"
 
-/* What is shorter is not worth it: the reference server's threshold. */
-#define EIO_GZIP_THRESHOLD 1024
-
 /* Of an Accept-Encoding field. */
 bool eio_gzip_accepted(struct span field);
 

@@ -36,7 +36,8 @@ void eio_polling_put(struct eio_polling *p, struct span packets) {
 
 /* Packed if it is long and the client takes that; Vary says so to caches in between. */
 static void answer_packets(struct eio_server *server, struct exchange *x, struct buf *body) {
-    if (body->len >= EIO_GZIP_THRESHOLD) {
+    size_t least = server->config->socketio_gzip;
+    if (least && body->len >= least) {
         struct writer *extra = exchange_extra_headers(x);
         struct span accepted = request_header(exchange_request(x), "accept-encoding");
         struct buf *packed = NULL;

@@ -36,9 +36,18 @@ static void close_clients(struct sio_conn *conn, const char *reason) {
     }
 }
 
-static void end(struct sio_conn *conn, const char *reason) {
-    close_clients(conn, reason);
+static void end(struct sio_conn *conn) {
+    close_clients(conn, "forced close");
     eio_close(&conn->eio, WS_CODE_NONE, NULL);
+}
+
+/* A packet that its namespace does not allow. The reference server has another word for the end of
+ * a connection whose goodbye has to wait. */
+static void refuse_packet(struct sio_conn *conn) {
+    if (eio_blocked(&conn->eio)) {
+        close_clients(conn, "forced server close");
+    }
+    end(conn);
 }
 
 static void drop_partial(struct sio_conn *conn) {
@@ -68,7 +77,7 @@ static void on_closed(struct eio *e, const char *reason) {
 }
 
 static void on_connect_timeout(struct timeout *timeout) {
-    end((struct sio_conn *)((char *)timeout - offsetof(struct sio_conn, connect)), "forced close");
+    end((struct sio_conn *)((char *)timeout - offsetof(struct sio_conn, connect)));
 }
 
 static void on_open(struct eio *e, void *data) {
@@ -135,6 +144,17 @@ static void on_authenticated(struct question *q, const struct verdict *verdict) 
     free(asking);
 }
 
+/* Those that have left stay until their last hooks have run: they are not in the way, unless hooks
+ * that wait let them become many. */
+static bool is_crowded(const struct sio_conn *conn) {
+    const struct sio_client *c;
+    uint32_t there = conn->count;
+    LIST_FOREACH (c, &conn->clients, link) {
+        there -= c->client.closing != NULL;
+    }
+    return there >= MAX_NAMESPACES || conn->count >= 2 * MAX_NAMESPACES;
+}
+
 /* False: the client is there already, which it should know. */
 static bool connect_ns(struct sio_conn *conn, const struct sio_packet *p) {
     struct app *app = conn->server->app;
@@ -147,7 +167,7 @@ static bool connect_ns(struct sio_conn *conn, const struct sio_packet *p) {
         refuse(conn, p->ns, SPAN("Invalid namespace"), (struct span){0});
         return true;
     }
-    if (conn->count >= MAX_NAMESPACES) {
+    if (is_crowded(conn)) {
         refuse(conn, p->ns, SPAN("too_many_namespaces"), (struct span){0});
         return true;
     }
@@ -199,13 +219,13 @@ static void on_client_packet(struct sio_client *c, const struct sio_packet *p,
 static void on_packet(struct sio_conn *conn, const struct sio_packet *p, struct span attachments) {
     if (p->type == SIO_CONNECT) {
         if (!connect_ns(conn, p)) {
-            end(conn, "forced server close");
+            refuse_packet(conn);
         }
         return;
     }
     struct sio_client *c = find_client(conn, p->ns);
     if (!c) {
-        end(conn, "forced server close");
+        refuse_packet(conn);
     } else if (!c->client.closing) { /* else it does not know yet that it is out */
         on_client_packet(c, p, attachments);
     }
@@ -259,7 +279,7 @@ static bool on_message(struct eio *e, struct span bytes, bool binary) {
     struct sio_conn *conn = of_eio(e);
     bool good = binary ? on_binary(conn, bytes) : on_text(conn, bytes);
     if (!good) {
-        end(conn, "parse error");
+        end(conn);
     }
     return conn->full == 0;
 }
@@ -284,6 +304,15 @@ struct sio_server *sio_server_new(struct eio_server *engine, struct app *app,
 void sio_server_free(struct sio_server *server) {
     writer_deinit(&server->scratch);
     free(server);
+}
+
+void sio_server_drain(struct sio_server *server) {
+    struct eio *e = NULL, *next = NULL;
+    HASH_ITER (hh, server->engine->sessions, e, next) {
+        if (e->handler == &handler) {
+            close_clients(of_eio(e), "server shutting down");
+        }
+    }
 }
 
 void sio_serve(struct sio_server *server, struct exchange *x) {

@@ -45,7 +45,7 @@ static bool read_attachments(struct sio_packet *p, struct span *rest) {
     return count > 0 && count <= ATTACHMENTS_MAX;
 }
 
-/* "/custom?token=x," where the comma may be missing at the end of the packet. */
+/* "/custom," where the comma may be missing at the end of the packet. */
 static void read_ns(struct sio_packet *p, struct span *rest) {
     p->ns = SPAN("/");
     if (rest->len == 0 || rest->at[0] != '/') {
@@ -55,10 +55,6 @@ static void read_ns(struct sio_packet *p, struct span *rest) {
     p->ns = (struct span){rest->at, comma ? (size_t)(comma - rest->at) : rest->len};
     size_t used = p->ns.len + (comma ? 1 : 0);
     *rest = (struct span){rest->at + used, rest->len - used};
-    const char *query = memchr(p->ns.at, '?', p->ns.len);
-    if (query) {
-        p->ns.len = (size_t)(query - p->ns.at);
-    }
 }
 
 static bool read_id(struct sio_packet *p, struct span *rest) {

@@ -70,6 +70,7 @@ static void the_defaults_are_those_of_the_design(void **state) {
     assert_int_equal(config.control_rate, 100);
     assert_true(config.deflate);
     assert_int_equal(config.deflate_min, 1024);
+    assert_int_equal(config.socketio_gzip, 1024);
     assert_int_equal(config.handler_budget, 1000);
     assert_int_equal(config.lua_memory, 512u * 1024 * 1024);
     assert_int_equal(config.shutdown_timeout, 10000);

@@ -63,6 +63,7 @@ static struct world *open_world(void) {
     house_init(&w->h);
     struct config *config = &w->h.s.f.config;
     config->socketio_payload = 1000;
+    config->socketio_gzip = 1024;
     config->socketio_transports = (char *)(uintptr_t) "polling,websocket";
     config->socketio_upgrades = true;
     config->upgrade_timeout = config->connect_timeout = 60000;
@@ -231,7 +232,7 @@ static void namespaces(void **state) {
     struct world *w = open_world();
     start(w);
     handshake(w);
-    post(w, "40/a?x=1\x1e"
+    post(w, "40/a\x1e"
             "40/none,\x1e"
             "40/,{\"no\":1}");
     const char *answer = get(w);

@@ -49,7 +49,7 @@ static void connects(void **state) {
     check("0{\"token\":\"x\"}", "0 n=0 ns=/ id= event= args= payload={\"token\":\"x\"}");
     check("0/custom", "0 n=0 ns=/custom id= event= args= payload={}");
     check("0/custom,", "0 n=0 ns=/custom id= event= args= payload={}");
-    check("0/custom?a=1,{\"t\":1}", "0 n=0 ns=/custom id= event= args= payload={\"t\":1}");
+    check("0/custom?a=1,{\"t\":1}", "0 n=0 ns=/custom?a=1 id= event= args= payload={\"t\":1}");
     check("0[]", NULL);
     check("0\"text\"", NULL);
     check("0{\"a\":01}", NULL);

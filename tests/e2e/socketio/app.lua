@@ -10,7 +10,10 @@ function root.on_connect(client) client:emit("welcome", client.id) end
 
 function root.on_join() return true end -- asked by plain WebSockets only
 
-function root.on_disconnect(client, reason) reasons[client.id] = reason end
+function root.on_disconnect(client, reason)
+  reasons[client.id] = reason
+  mw.log.info("gone: " .. reason)
+end
 
 function root.events.echo(client, ...) client:emit("echo", ...) end
 

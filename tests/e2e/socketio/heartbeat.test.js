@@ -13,6 +13,21 @@ const INTERVAL = 300;
 const TIMEOUT = 200;
 const EARLY = 5; // ms that two clocks may differ
 
+onEach("a late answer to a ping", { pingInterval: 300, pingTimeout: 1000 }, (server) => {
+  test("the first packet meanwhile gives it more time, the next ones do not", async () => {
+    const socket = await openSocket(server);
+    await socket.connect();
+    assert.equal(await socket.next(), "2");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const spoken = performance.now();
+    socket.send("42[\"nobody\"]");
+    const chatter = setInterval(() => socket.send("42[\"nobody\"]"), 50);
+    await socket.closed();
+    clearInterval(chatter);
+    assert.ok(performance.now() - spoken >= 1000 - EARLY, "too early an end");
+  });
+});
+
 onEach("heartbeats", { pingInterval: INTERVAL, pingTimeout: TIMEOUT }, (server) => {
   async function reasonOf(id) {
     const witness = await visit(server);

@@ -4,6 +4,7 @@
 const assert = require("node:assert/strict");
 const { after, before, describe, test } = require("node:test");
 const { eventually } = require("../../support.js");
+const { serving } = require("../support.js");
 const { KINDS, onEach, openPolling, start, visit } = require("./support.js");
 const { openSocket } = require("./raw.js");
 
@@ -110,9 +111,10 @@ describe("what else is bounded", { skip: !KINDS.includes("moonwire") }, () => {
     assert.match(await socket.next(), /^44\/tenant\/32,\{"message":"/);
     socket.send('42/tenant/0,1["tenant"]');
     assert.equal(await socket.next(), '43/tenant/0,1["0"]');
-    socket.send("41/tenant/5,", '42/tenant/0,2["tenant"]');
-    assert.equal(await socket.next(), '43/tenant/0,2["0"]');
+    socket.send("41/tenant/5,");
     await socket.connect("/tenant/32");
+    socket.send("40/tenant/33,");
+    assert.match(await socket.next(), /^44\/tenant\/33,/);
     socket.destroy();
   });
 
@@ -141,5 +143,36 @@ describe("what else is bounded", { skip: !KINDS.includes("moonwire") }, () => {
     const { status } = await slow.post("3");
     assert.equal(status, 400);
     fast.close();
+  });
+});
+
+const LINGERING = `
+local mw = require "moonwire"
+local root = { events = {} }
+local lingering = { namespace = "/lingering/:n" }
+local held = true
+function lingering.on_disconnect() while held do mw.sleep(0.01) end end
+function root.events.let_go() held = false return "done" end
+return { root, lingering }`;
+
+describe("namespaces whose last handlers wait", { skip: !KINDS.includes("moonwire") }, () => {
+  const server = serving(LINGERING);
+
+  test("they are in nobody's way, and bounded all the same", async () => {
+    const socket = await openSocket(server);
+    const welcome = async (namespace) => {
+      socket.send(`40${namespace},`);
+      return socket.next();
+    };
+    assert.match(await welcome("/"), /^40\{/);
+    for (let n = 0; n < 63; n++) {
+      assert.match(await welcome(`/lingering/${n}`), /^40\/lingering/);
+      socket.send(`41/lingering/${n},`);
+    }
+    assert.match(await welcome("/lingering/63"), /^44\/lingering\/63,/);
+    socket.send('421["let_go"]');
+    assert.equal(await socket.next(), '431["done"]');
+    await eventually("room for another", async () => (await welcome("/lingering/63")).startsWith("40"));
+    socket.destroy();
   });
 });

@@ -58,6 +58,30 @@ onEach("a cookie", { cookie: { name: "sticky" } }, (server) => {
   });
 });
 
+// How an answer to a poll of about so many bytes comes to a client that takes gzip.
+async function encodingOf(server, bytes) {
+  const session = await openPolling(server);
+  await session.connect();
+  await session.send(`42["echo","${"x".repeat(bytes)}"]`);
+  const headers = { "Accept-Encoding": "gzip" };
+  const answer = await request(server.url, session.target, { headers });
+  await session.send("1");
+  return answer.headers["content-encoding"];
+}
+
+onEach("no compression", { httpCompression: false }, (server) => {
+  test("the answers to polls are plain, however long", async () => {
+    assert.equal(await encodingOf(server, 100_000), undefined);
+  });
+});
+
+onEach("compression from so many bytes on", { httpCompression: { threshold: 5000 } }, (server) => {
+  test("shorter answers to polls are plain", async () => {
+    assert.equal(await encodingOf(server, 4900), undefined);
+    assert.equal(await encodingOf(server, 5100), "gzip");
+  });
+});
+
 onEach("another path", { path: "/live/io/" }, (server) => {
   test("the client finds it there, and nothing at the usual one", async () => {
     const { status } = await request(server.url, POLLING);

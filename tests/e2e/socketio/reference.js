@@ -19,7 +19,10 @@ function own(rooms, id) {
 
 io.on("connection", (socket) => {
   socket.emit("welcome", socket.id);
-  socket.on("disconnect", (reason) => reasons.set(socket.id, reason));
+  socket.on("disconnect", (reason) => {
+    reasons.set(socket.id, reason);
+    console.log(`gone: ${reason}`);
+  });
   socket.on("echo", (...args) => socket.emit("echo", ...args));
   socket.on("ask", (...args) => args.pop()(...args));
   socket.on("fail", (code, detail, ack) => ack({ error: code, detail }));

@@ -42,6 +42,7 @@ const FLAGS = {
   transports: (names) => ["--socketio-transports", names.join(",")],
   allowUpgrades: (allowed) => [allowed ? "--socketio-upgrades" : "--no-socketio-upgrades"],
   cookie: ({ name }) => ["--socketio-cookie", name],
+  httpCompression: (on) => ["--socketio-gzip", String(on ? on.threshold : 0)],
   path: (path) => ["--socketio-path", path],
   maxHttpBufferSize: (bytes) => ["--socketio-payload", String(bytes)],
 };

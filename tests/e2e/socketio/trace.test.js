@@ -199,6 +199,7 @@ const CONVERSATIONS = {
   "an event": ['42["echo",1,"a",null,[],{}]'],
   "an event with an id": ['4212["ask","x"]', '420["ask"]', "4213[\"ask\",null]"],
   "an event that nobody handles": ['42["nobody"]'],
+  "a question that nobody handles": ['425["nobody"]'],
   "an empty event": ["42[]"],
   "an event that is an object": ["42{}"],
   "an event that is a string": ['42"echo"'],
@@ -223,7 +224,7 @@ const CONVERSATIONS = {
   "a second connect": ["40"],
   "another namespace": ["40/custom,", ANSWER, '42/custom,5["ask","x"]', ANSWER, "41/custom,"],
   "another namespace without a comma": ["40/custom", ANSWER, '42/custom,5["ask","x"]'],
-  "a namespace with a query": ["40/custom?a=b,", ANSWER, '42/custom,5["ask","x"]'],
+  "a namespace with a query": ["40/custom?a=b,", ANSWER],
   "a namespace that is not there": ["40/nowhere,", ANSWER],
   "a namespace by the name of a property": ["40/__proto__,", ANSWER],
   "a namespace without a token": ['40/admin,{"token":"x"}', ANSWER, '40/admin,{"token":"secret"}', ANSWER],
@@ -438,11 +439,10 @@ const DIFFERENCES = {
   "packets: an event with spaces": [OPENED, '42["echo"]', '4399["end"]'],
   // It ignores the packet by which the document lets a client close.
   "packets: a close": CLOSED,
-  // It knows no such namespace; older clients write a query there.
-  "packets: a namespace with a query": [
+  // It leaves who asks waiting.
+  "packets: a question that nobody handles": [
     OPENED,
-    '40/custom,{"sid":"<0>"}',
-    '43/custom,5["x"]',
+    '435[{"error":"not_found"}]',
     '4399["end"]',
   ],
 };
