@@ -50,7 +50,7 @@ struct client {
     struct membership *user; /* among its user's connections; NULL: its own id is its user's */
     struct client_closing *closing; /* receives nothing more; NULL until then */
     uint64_t nonce;                 /* the unguessable part of the id */
-    uint64_t stamp;                 /* the last several-rooms publication that reached it */
+    uint64_t stamp;                 /* of the last publication that marked it; see hub_leave_out */
     uint32_t slot;                  /* in the hub's table of clients; the other part of the id */
     uint32_t room_count;
     uint32_t ns_index;    /* in the namespace's dense array */

@@ -80,17 +80,29 @@ void client_each_room(const struct client *c, void (*visit)(struct span name, vo
 struct history *room_history(struct ns *ns,
                              struct span room); /* NULL: none kept (or nothing yet) */
 
+/* Whom a publication leaves out: these clients, and whoever is in these rooms of the namespace when
+ * it is delivered. Borrowed for the call. */
+struct except {
+    struct client *const *clients;
+    size_t client_count;
+    const struct span *rooms;
+    size_t room_count;
+};
+/* A new stamp, which those who are left out now bear (client->stamp), and nobody else. It holds
+ * until the next one is made. `except` may be NULL. */
+uint64_t hub_leave_out(struct ns *ns, const struct except *except);
+
 /* Delivery. `except` may be NULL. m->room is set for rooms; where the room has a history, m->offset
  * is set too (borrowed from offset_text). */
-void hub_publish(struct ns *ns, struct span room, struct message *m, const struct client *except,
+void hub_publish(struct ns *ns, struct span room, struct message *m, const struct except *except,
                  char *offset_text);
 /* Each recipient once: it gets the message of the first named room it is in. m is the template;
  * every room's own goes to its history. */
 void hub_publish_rooms(struct ns *ns, const struct span *rooms, size_t count, struct message *m,
-                       const struct client *except);
+                       const struct except *except);
 void hub_publish_user(struct ns *ns, struct span user, struct message *m,
-                      const struct client *except);
-void hub_publish_ns(struct ns *ns, struct message *m, const struct client *except);
+                      const struct except *except);
+void hub_publish_ns(struct ns *ns, struct message *m, const struct except *except);
 /* All connections of a user: how many; each is visited. */
 size_t hub_each_of_user(struct ns *ns, struct span user,
                         void (*visit)(struct client *c, void *data), void *data);

@@ -44,12 +44,32 @@ int client_send(struct client *c, struct message *m) {
     return waiting < 0 ? (int)waiting : 0;
 }
 
+/* Each publication has a stamp of its own, so that nobody who is not left out can bear it. */
+uint64_t hub_leave_out(struct ns *ns, const struct except *except) {
+    uint64_t stamp = ++ns->hub->stamp;
+    for (size_t i = 0; except && i < except->client_count; i++) {
+        except->clients[i]->stamp = stamp;
+    }
+    for (size_t i = 0; except && i < except->room_count; i++) {
+        const struct room *room = room_find(ns->rooms, except->rooms[i]);
+        for (uint32_t k = 0; room && k < room->count; k++) {
+            room->members[k]->stamp = stamp;
+        }
+    }
+    return stamp;
+}
+
+/* To all who do not bear the stamp, and leaves it with them. */
 static void fan_out(struct hub *hub, struct client *const *clients, uint32_t count,
-                    struct message *m, const struct client *except) {
+                    struct message *m, uint64_t stamp) {
     ssize_t high = (ssize_t)hub->config->high_mark;
     for (uint32_t i = 0; i < count; i++) {
         struct client *c = clients[i];
-        if (c != except && deliver(hub, c, m) > high) {
+        if (c->stamp == stamp) {
+            continue;
+        }
+        c->stamp = stamp;
+        if (deliver(hub, c, m) > high) {
             too_slow(hub, c);
         }
     }
@@ -78,40 +98,32 @@ static struct room *enter(struct ns *ns, struct span name, struct message *m, ch
     return room;
 }
 
-void hub_publish(struct ns *ns, struct span name, struct message *m, const struct client *except,
+void hub_publish(struct ns *ns, struct span name, struct message *m, const struct except *except,
                  char *offset_text) {
     struct room *room = enter(ns, name, m, offset_text);
     if (room) {
-        fan_out(ns->hub, room->members, room->count, m, except);
+        fan_out(ns->hub, room->members, room->count, m, hub_leave_out(ns, except));
     }
 }
 
 void hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, struct message *m,
-                       const struct client *except) {
-    struct hub *hub = ns->hub;
-    uint64_t stamp = ++hub->stamp;
+                       const struct except *except) {
+    uint64_t stamp = hub_leave_out(ns, except);
     for (size_t i = 0; i < count; i++) {
         char offset_text[OFFSET_MAX];
         struct message own =
             *m; /* one message per room: its name and offset are part of the bytes */
         own.encoded_mask = 0;
         struct room *room = enter(ns, names[i], &own, offset_text);
-        for (uint32_t k = 0; room && k < room->count; k++) {
-            struct client *c = room->members[k];
-            if (c->stamp == stamp || c == except) {
-                continue;
-            }
-            c->stamp = stamp;
-            if (deliver(hub, c, &own) > (ssize_t)hub->config->high_mark) {
-                too_slow(hub, c);
-            }
+        if (room) {
+            fan_out(ns->hub, room->members, room->count, &own, stamp);
         }
         message_deinit(&own);
     }
 }
 
-void hub_publish_ns(struct ns *ns, struct message *m, const struct client *except) {
-    fan_out(ns->hub, ns->clients, ns->count, m, except);
+void hub_publish_ns(struct ns *ns, struct message *m, const struct except *except) {
+    fan_out(ns->hub, ns->clients, ns->count, m, hub_leave_out(ns, except));
 }
 
 /* A user without an on_auth of its own is the client with that id. */
@@ -121,13 +133,13 @@ static struct client *lone_user(struct ns *ns, struct span user) {
 }
 
 void hub_publish_user(struct ns *ns, struct span user, struct message *m,
-                      const struct client *except) {
+                      const struct except *except) {
     const struct room *connections = room_find(ns->users, user);
     struct client *lone = connections ? NULL : lone_user(ns, user);
     if (connections) {
-        fan_out(ns->hub, connections->members, connections->count, m, except);
+        fan_out(ns->hub, connections->members, connections->count, m, hub_leave_out(ns, except));
     } else if (lone) {
-        fan_out(ns->hub, &lone, 1, m, except);
+        fan_out(ns->hub, &lone, 1, m, hub_leave_out(ns, except));
     }
 }
 

@@ -84,6 +84,14 @@ static int client_to(lua_State *L) {
     return 1;
 }
 
+/* The namespace without this client and those named: what broadcast has with exceptions. */
+static int client_except(lua_State *L) {
+    const struct client_box *box = check(L, "except");
+    audience_push_namespace(L, scope_in(L, box, "client:except"), 1);
+    lua_replace(L, 1);
+    return except_method(L);
+}
+
 static int client_broadcast(lua_State *L) {
     struct client *c = client_in(check(L, "broadcast"));
     struct message m;
@@ -91,7 +99,8 @@ static int client_broadcast(lua_State *L) {
     if (!c) {
         return closed(L);
     }
-    hub_publish_ns(c->ns, &m, c);
+    struct except me = {.clients = &c, .client_count = 1};
+    hub_publish_ns(c->ns, &m, &me);
     message_deinit(&m);
     lua_pushboolean(L, 1);
     return 1;
@@ -367,6 +376,7 @@ static const luaL_Reg methods[] = {
     {"leave", client_leave},
     {"to", client_to},
     {"broadcast", client_broadcast},
+    {"except", client_except},
     {"volatile", client_be_volatile},
     {"timeout", client_timeout},
     {"disconnect", disconnect},

@@ -8,13 +8,14 @@
 struct collect {
     struct client **clients;
     size_t count;
-    size_t room; /* for how many there is memory */
-    const struct client *except;
+    size_t room;    /* for how many there is memory */
+    uint64_t stamp; /* of those who are not to be taken (any more) */
 };
 
 static void collect(struct client *c, void *data) {
     struct collect *into = data;
-    if (c && c != into->except && !c->closing && into->count < into->room) {
+    if (c && c->stamp != into->stamp && !c->closing && into->count < into->room) {
+        c->stamp = into->stamp;
         into->clients[into->count++] = c;
     }
 }
@@ -24,10 +25,33 @@ static void ignore(struct client *c, void *data) {
     (void)data;
 }
 
+static void collect_room(struct ns *ns, struct span name, struct collect *into) {
+    size_t count = room_count(ns, name);
+    for (size_t i = 0; i < count; i++) {
+        collect(room_member(ns, name, i), into);
+    }
+}
+
+static void collect_rooms(const struct audience *a, struct collect *into) {
+    struct span names[MAX_ROOMS];
+    size_t count = audience_rooms_named(a, names);
+    for (size_t i = 0; i < count; i++) {
+        collect_room(a->scope->ns, names[i], into);
+    }
+}
+
+/* How many are in it at most: in several rooms somebody may be more than once. */
 static size_t size_of(const struct audience *a) {
+    struct span names[MAX_ROOMS];
+    size_t size = 0;
     switch (a->kind) {
     case AUDIENCE_ROOM:
         return room_count(a->scope->ns, audience_name(a));
+    case AUDIENCE_ROOMS:
+        for (size_t i = audience_rooms_named(a, names); i > 0; i--) {
+            size += room_count(a->scope->ns, names[i - 1]);
+        }
+        return size;
     case AUDIENCE_USER:
         return hub_each_of_user(a->scope->ns, audience_name(a), ignore, NULL);
     default:
@@ -35,17 +59,26 @@ static size_t size_of(const struct audience *a) {
     }
 }
 
-struct client **audience_clients(lua_State *L, const struct audience *a,
-                                 const struct client *except, size_t *count) {
+struct client **audience_clients(lua_State *L, const struct audience *a, size_t *count) {
     struct ns *ns = a->scope->ns;
-    struct collect into = {.room = size_of(a), .except = except};
+    struct left_out memory;
+    struct collect into = {.room = size_of(a)};
     into.clients = lua_newuserdatauv(L, (into.room + 1) * sizeof(struct client *), 0);
-    if (a->kind == AUDIENCE_USER) {
+    into.stamp = hub_leave_out(ns, audience_except(L, &memory));
+    switch (a->kind) {
+    case AUDIENCE_ROOM:
+        collect_room(ns, audience_name(a), &into);
+        break;
+    case AUDIENCE_ROOMS:
+        collect_rooms(a, &into);
+        break;
+    case AUDIENCE_USER:
         hub_each_of_user(ns, audience_name(a), collect, &into);
-    }
-    for (size_t i = 0; a->kind != AUDIENCE_USER && i < into.room; i++) {
-        collect(a->kind == AUDIENCE_ROOM ? room_member(ns, audience_name(a), i) : ns_client(ns, i),
-                &into);
+        break;
+    default:
+        for (size_t i = 0; i < into.room; i++) {
+            collect(ns_client(ns, i), &into);
+        }
     }
     *count = into.count;
     return into.clients;
@@ -53,23 +86,20 @@ struct client **audience_clients(lua_State *L, const struct audience *a,
 
 int gather_count(lua_State *L) {
     const struct audience *a = audience_check(L, "count");
-    lua_pushinteger(L, (lua_Integer)size_of(a));
+    size_t count;
+    if (lua_getiuservalue(L, 1, 2) == LUA_TNIL && a->kind != AUDIENCE_ROOMS) {
+        count = size_of(a);
+    } else {
+        (void)audience_clients(L, a, &count);
+    }
+    lua_pushinteger(L, (lua_Integer)count);
     return 1;
-}
-
-/* The one to leave out, from uservalue 2. */
-static const struct client *excepted(lua_State *L) {
-    lua_getiuservalue(L, 1, 2);
-    const struct client_box *box = lua_touserdata(L, -1);
-    const struct client *c = box && box->session ? box->session->client : NULL;
-    lua_pop(L, 1);
-    return c;
 }
 
 int gather_clients(lua_State *L) {
     const struct audience *a = audience_check(L, "clients");
     size_t count;
-    struct client **clients = audience_clients(L, a, excepted(L), &count);
+    struct client **clients = audience_clients(L, a, &count);
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
         session_push_object(L, session_of(script_of(L)->hooks, clients[i]));
@@ -83,7 +113,7 @@ int gather_members(lua_State *L) {
     const struct audience *a = audience_check(L, "members");
     size_t count;
     lua_Integer found = 0;
-    struct client **clients = audience_clients(L, a, excepted(L), &count);
+    struct client **clients = audience_clients(L, a, &count);
     lua_newtable(L);
     int seen = lua_gettop(L);
     lua_createtable(L, (int)count, 0);

@@ -68,8 +68,9 @@ void audience_push_room(lua_State *L, struct scope *scope, struct span name, int
     set_except(L, except);
 }
 
-static void push_namespace(lua_State *L, struct scope *scope) {
+void audience_push_namespace(lua_State *L, struct scope *scope, int except) {
     push_named(L, scope, AUDIENCE_NAMESPACE, (struct span){"", 0});
+    set_except(L, except);
 }
 
 void audience_push_client(lua_State *L, struct scope *scope, int client, bool is_volatile,
@@ -80,8 +81,7 @@ void audience_push_client(lua_State *L, struct scope *scope, int client, bool is
     set_except(L, client);
 }
 
-/* A copy of the audience at index 1, for a modifier to change. */
-static struct audience *push_copy(lua_State *L, const struct audience *a) {
+struct audience *audience_push_copy(lua_State *L, const struct audience *a) {
     struct audience *copy = type_push(L, TYPE_AUDIENCE, sizeof *a + a->bytes, 2);
     memcpy(copy, a, sizeof *a + a->bytes);
     for (int i = 1; i <= 2; i++) {
@@ -152,7 +152,7 @@ int audience_rooms(lua_State *L) {
 
 int audience_namespace(lua_State *L) {
     if (lua_isnoneornil(L, 1)) {
-        push_namespace(L, audience_scope(L, "mw.namespace()"));
+        audience_push_namespace(L, audience_scope(L, "mw.namespace()"), 0);
         return 1;
     }
     struct span name = binding_check_span(L, 1);
@@ -163,7 +163,7 @@ int audience_namespace(lua_State *L) {
     /* Our reference must not be lost to an error, so a userdata has it. */
     struct scope **box = type_push(L, TYPE_SCOPE, sizeof *box, 0);
     *box = scope_get(hooks_of(L), ns);
-    push_namespace(L, *box);
+    audience_push_namespace(L, *box, 0);
     return 1;
 }
 
@@ -177,15 +177,12 @@ struct span audience_name(const struct audience *a) {
     return (struct span){a->name, a->bytes};
 }
 
-/* The client of uservalue 2: whom to leave out, or who is meant. NULL: none, or gone. */
+/* The one client that is meant. NULL: gone. */
 static struct client *named_client(lua_State *L) {
-    struct client *c = NULL;
-    if (lua_getiuservalue(L, 1, 2) != LUA_TNIL) {
-        const struct client_box *box = lua_touserdata(L, -1);
-        c = box->session ? box->session->client : NULL;
-    }
+    lua_getiuservalue(L, 1, 2);
+    const struct client_box *box = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    return c;
+    return box->session ? box->session->client : NULL;
 }
 
 void audience_event(lua_State *L, struct message *m) {
@@ -210,9 +207,7 @@ void audience_frame(lua_State *L, struct message *m) {
     m->data = data;
 }
 
-static void publish_rooms(const struct audience *a, struct message *m,
-                          const struct client *except) {
-    struct span names[MAX_ROOMS];
+size_t audience_rooms_named(const struct audience *a, struct span *names) {
     const char *at = a->name;
     for (uint32_t i = 0; i < a->count; i++) {
         uint32_t len;
@@ -220,32 +215,44 @@ static void publish_rooms(const struct audience *a, struct message *m,
         names[i] = (struct span){at + sizeof len, len};
         at += sizeof len + len;
     }
-    hub_publish_rooms(a->scope->ns, names, a->count, m, except);
+    return a->count;
+}
+
+static void publish_rooms(const struct audience *a, struct message *m,
+                          const struct except *except) {
+    struct span names[MAX_ROOMS];
+    size_t count = audience_rooms_named(a, names);
+    hub_publish_rooms(a->scope->ns, names, count, m, except);
+}
+
+static int send_to_client(struct client *c, struct message *m) {
+    return c ? client_send(c, m) : UV_ECANCELED;
 }
 
 /* Sends to whomever the audience is, and pushes the result of emit and send. */
 static int speak(lua_State *L, const struct audience *a, struct message *m) {
     struct ns *ns = a->scope->ns;
-    struct client *c = named_client(L);
+    struct left_out memory;
+    const struct except *except = a->kind == AUDIENCE_CLIENT ? NULL : audience_except(L, &memory);
     char offset[OFFSET_MAX];
     int error = 0;
     m->flags = a->is_volatile ? MESSAGE_VOLATILE : 0;
     switch (a->kind) {
     case AUDIENCE_ROOM:
         m->room = audience_name(a);
-        hub_publish(ns, m->room, m, c, offset);
+        hub_publish(ns, m->room, m, except, offset);
         break;
     case AUDIENCE_ROOMS:
-        publish_rooms(a, m, c);
+        publish_rooms(a, m, except);
         break;
     case AUDIENCE_USER:
-        hub_publish_user(ns, audience_name(a), m, c);
+        hub_publish_user(ns, audience_name(a), m, except);
         break;
     case AUDIENCE_NAMESPACE:
-        hub_publish_ns(ns, m, c);
+        hub_publish_ns(ns, m, except);
         break;
     default:
-        error = c ? client_send(c, m) : UV_ECANCELED;
+        error = send_to_client(named_client(L), m);
     }
     struct span told = a->kind == AUDIENCE_ROOM ? m->offset : (struct span){NULL, 0};
     message_deinit(m);
@@ -279,42 +286,30 @@ static int request(lua_State *L) {
     uint64_t timeout = a->timeout ? a->timeout : ASK_TIMEOUT;
     struct span event = binding_check_span(L, 2);
     int last = lua_gettop(L);
-    struct client *c = named_client(L);
     if (a->kind == AUDIENCE_CLIENT) {
+        struct client *c = named_client(L);
         if (!c) {
             return binding_refuse(L, "closed", NULL);
         }
         return ask_clients(L, hooks_of(L), &c, 1, event, 3, last, timeout, true);
     }
     size_t count;
-    struct client **clients = audience_clients(L, a, c, &count);
+    struct client **clients = audience_clients(L, a, &count);
     return ask_clients(L, hooks_of(L), clients, count, event, 3, last, timeout, false);
 }
 
 /* --- modifiers --- */
 
-static int except(lua_State *L) {
-    const struct audience *a = audience_check(L, "except");
-    type_check(L, 2, TYPE_CLIENT, "except");
-    if (lua_getiuservalue(L, 1, 2) != LUA_TNIL && !lua_rawequal(L, -1, 2)) {
-        return luaL_error(L, "except: one client is left out already, and there is room for one");
-    }
-    lua_settop(L, 2);
-    push_copy(L, a);
-    set_except(L, 2);
-    return 1;
-}
-
 static int be_volatile(lua_State *L) {
     const struct audience *a = audience_check(L, "volatile");
-    push_copy(L, a)->is_volatile = true;
+    audience_push_copy(L, a)->is_volatile = true;
     return 1;
 }
 
 static int timeout(lua_State *L) {
     const struct audience *a = audience_check(L, "timeout");
     uint64_t ms = binding_seconds(L, 2);
-    push_copy(L, a)->timeout = ms ? ms : 1;
+    audience_push_copy(L, a)->timeout = ms ? ms : 1;
     return 1;
 }
 
@@ -334,7 +329,7 @@ static int disconnect(lua_State *L) {
     const struct audience *a = audience_check(L, "disconnect");
     const char *reason = luaL_optstring(L, 2, NULL);
     size_t count;
-    struct client **clients = audience_clients(L, a, named_client(L), &count);
+    struct client **clients = audience_clients(L, a, &count);
     for (size_t i = 0; i < count; i++) {
         client_disconnect(clients[i], CLOSE_NORMAL,
                           reason ? reason : disconnect_reason(clients[i]));
@@ -349,7 +344,7 @@ static int join(lua_State *L) {
     struct span room = audience_check_name(L, 2);
     size_t count;
     lua_Integer joined = 0;
-    struct client **clients = audience_clients(L, a, named_client(L), &count);
+    struct client **clients = audience_clients(L, a, &count);
     for (size_t i = 0; i < count; i++) {
         joined += hub_join(clients[i], room) == 0;
     }
@@ -362,7 +357,7 @@ static int leave(lua_State *L) {
     struct span room = audience_check_name(L, 2);
     size_t count;
     lua_Integer left = 0;
-    struct client **clients = audience_clients(L, a, named_client(L), &count);
+    struct client **clients = audience_clients(L, a, &count);
     for (size_t i = 0; i < count; i++) {
         left += session_leave(session_of(hooks_of(L), clients[i]), room, "left");
     }
@@ -410,7 +405,7 @@ static const luaL_Reg room_methods[] = {
     {"emit", emit},
     {"send", send_frame},
     {"request", request},
-    {"except", except},
+    {"except", except_method},
     {"volatile", be_volatile},
     {"timeout", timeout},
     {"count", gather_count},
@@ -423,21 +418,50 @@ static const luaL_Reg room_methods[] = {
     {NULL, NULL},
 };
 static const luaL_Reg rooms_methods[] = {
-    {"emit", emit}, {"send", send_frame}, {"except", except}, {"volatile", be_volatile},
+    {"emit", emit},
+    {"send", send_frame},
+    {"request", request},
+    {"except", except_method},
+    {"volatile", be_volatile},
+    {"timeout", timeout},
+    {"count", gather_count},
+    {"members", gather_members},
+    {"clients", gather_clients},
+    {"join", join},
+    {"leave", leave},
+    {"disconnect", disconnect},
     {NULL, NULL},
 };
 static const luaL_Reg user_methods[] = {
-    {"emit", emit},          {"send", send_frame},        {"request", request},
-    {"except", except},      {"volatile", be_volatile},   {"timeout", timeout},
-    {"count", gather_count}, {"clients", gather_clients}, {"join", join},
-    {"leave", leave},        {"disconnect", disconnect},  {NULL, NULL},
+    {"emit", emit},
+    {"send", send_frame},
+    {"request", request},
+    {"except", except_method},
+    {"volatile", be_volatile},
+    {"timeout", timeout},
+    {"count", gather_count},
+    {"clients", gather_clients},
+    {"join", join},
+    {"leave", leave},
+    {"disconnect", disconnect},
+    {NULL, NULL},
 };
 static const luaL_Reg namespace_methods[] = {
-    {"emit", emit},          {"send", send_frame},        {"request", request},
-    {"except", except},      {"volatile", be_volatile},   {"timeout", timeout},
-    {"count", gather_count}, {"members", gather_members}, {"clients", gather_clients},
-    {"room", room_in},       {"user", user_in},           {"join", join},
-    {"leave", leave},        {"disconnect", disconnect},  {NULL, NULL},
+    {"emit", emit},
+    {"send", send_frame},
+    {"request", request},
+    {"except", except_method},
+    {"volatile", be_volatile},
+    {"timeout", timeout},
+    {"count", gather_count},
+    {"members", gather_members},
+    {"clients", gather_clients},
+    {"room", room_in},
+    {"user", user_in},
+    {"join", join},
+    {"leave", leave},
+    {"disconnect", disconnect},
+    {NULL, NULL},
 };
 static const luaL_Reg client_methods[] = {
     {"emit", emit},       {"send", send_frame}, {"request", request}, {"volatile", be_volatile},

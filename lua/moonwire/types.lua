@@ -84,6 +84,11 @@ function client:leave(room) end
 ---@return moonwire.Room
 function client:to(room) end
 
+--- The namespace without this client and those: as broadcast, with exceptions.
+---@param ... moonwire.Client|moonwire.Room|string|(moonwire.Client|moonwire.Room|string)[] as of audience:except
+---@return moonwire.Namespace
+function client:except(...) end
+
 --- To everybody in the namespace but this client.
 ---@param event string
 ---@return true? sent, string? code
@@ -136,11 +141,13 @@ function audience:emit(event, ...) end
 ---@return string|true offset
 function audience:send(data, kind) end
 
+--- Without these clients and without whoever is in these rooms (of the same namespace) when it is
+--- used. Lists of both are taken, too; repeated calls add. At most 256.
 ---@generic T : moonwire.Audience
 ---@param self T
----@param client moonwire.Client who hears nothing; a second one is an error
+---@param ... moonwire.Client|moonwire.Room|string|(moonwire.Client|moonwire.Room|string)[] a string is a room's name
 ---@return T
-function audience:except(client) end
+function audience:except(...) end
 
 --- For messages that may be dropped where a socket takes no more.
 ---@generic T : moonwire.Audience
@@ -148,7 +155,7 @@ function audience:except(client) end
 ---@return T
 function audience:volatile() end
 
---- A room, a user or a namespace.
+--- A room, several rooms, a user or a namespace: each client in it is met once.
 ---@class moonwire.Gathering : moonwire.Audience
 local gathering = {}
 
@@ -167,7 +174,7 @@ function gathering:timeout(seconds) end
 ---@return moonwire.Client[] silent
 function gathering:request(event, ...) end
 
---- How many connections are in it.
+--- How many connections are in it (those left out are not).
 ---@return integer
 function gathering:count() end
 
@@ -190,6 +197,12 @@ function gathering:leave(room) end
 ---@param reason? string as of client:disconnect
 ---@return integer
 function gathering:disconnect(reason) end
+
+--- mw.rooms { ... }
+---@class moonwire.Rooms : moonwire.Gathering
+local rooms = {}
+---@return table[]
+function rooms:members() end
 
 --- A name; valid while nobody is in it.
 ---@class moonwire.Room : moonwire.Gathering
@@ -250,7 +263,7 @@ function mw.room(name) end
 --- Several rooms, of which each recipient gets the message once, from the first that it is in. At
 --- most 256.
 ---@param names string[]
----@return moonwire.Audience
+---@return moonwire.Rooms
 function mw.rooms(names) end
 
 --- All connections of a user in that namespace.

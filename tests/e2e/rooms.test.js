@@ -3,6 +3,7 @@
 
 const assert = require("node:assert/strict");
 const { describe, it } = require("node:test");
+const { eventually } = require("../support.js");
 const { connect, post, serving, stream } = require("./support.js");
 
 const APP = `
@@ -32,6 +33,24 @@ function events.rooms(client, names, text) mw.rooms(names):emit("several", text)
 function events.rooms_but(client, names, text) mw.rooms(names):except(client):emit("several", text) end
 function events.others(client, room) client:to(room):emit("others") end
 function events.but(client, room) mw.room(room):except(client):emit("but me") end
+function events.without(client, room, ...) return mw.room(room):except(...):emit("without", 1) end
+function events.without_all(client) return mw.namespace():except(client):except(mw.room("b")):emit("without") end
+function events.user_but(client, id, room) mw.user(id):except(mw.room(room)):send("user but") end
+function events.except(client, what)
+  local objects = { user = mw.user("ana"), rooms = mw.rooms { "a" }, to = client:to("a"), number = 1, list = { {} },
+    elsewhere = mw.namespace("/closed"):room("a"), long = ("x"):rep(300), none = nil }
+  local ok, problem = pcall(function() return mw.room("a"):except(objects[what]) end)
+  return ok or problem
+end
+function events.several(client, names)
+  local rooms, list, answers = mw.rooms(names), {}, {}
+  for _, each in ipairs(rooms:clients()) do list[#list + 1] = each.user.id end
+  for _, answer in ipairs((rooms:timeout(5):request "who")) do answers[#answers + 1] = answer[1] end
+  table.sort(list) table.sort(answers)
+  return { count = rooms:count(), clients = list, answers = mw.array(answers), members = #rooms:members(),
+    joined = rooms:except(client):join("new"), new = mw.room("new"):count(), left = rooms:leave("new") }
+end
+function events.send_away(client, names) return mw.rooms(names):except(client, "stay"):disconnect("enough") end
 function events.broadcast(client) client:broadcast("broadcast", client.user.id) end
 function events.everybody(client) mw.namespace():emit("everybody") end
 function events.user(client, id) mw.user(id):emit("to user") end
@@ -152,7 +171,8 @@ describe("speaking", () => {
       ["ana", "ben", "cleo"].map((name) => connect(server, `/?user=${name}`)),
     );
     await Promise.all([ana.join("a"), ben.join("a"), ben.join("b"), cleo.join("b")]);
-    const events = await stream(server, "/?user=cleo&room=b");
+    const events = await stream(server, "/?user=cleo&room=b&room=log:b");
+    await events.next("joined");
     await events.next("joined");
     const close = async () => {
       events.destroy();
@@ -168,9 +188,9 @@ describe("speaking", () => {
     const collect = async (take) => {
       const all = [];
       for (;;) {
-        const { event } = await take();
-        if (event === "everybody") return all;
-        all.push(event);
+        const message = await take();
+        if (message.event === "everybody") return all;
+        all.push(message.event || "frame");
       }
     };
     const heardBy = await Promise.all(
@@ -195,6 +215,16 @@ describe("speaking", () => {
       (ana) => ana.call("broadcast"),
       ["", "broadcast", "broadcast", "broadcast"],
     ],
+    "to a room but another, which keeps it": [
+      async (ana) => assert.match((await ana.call("without", "log:b", "a")).data, /:\d+$/),
+      ["", "", "", "without"],
+    ],
+    "to a room but others": [
+      (ana) => ana.call("without", "b", "a", ["none", "log:b"]),
+      ["", "", "without", ""],
+    ],
+    "to all but oneself and a room": [(ana) => ana.call("without_all"), ["", "", "", ""]],
+    "to a user but a room": [(ana) => ana.call("user_but", "cleo", "log:b"), ["", "", "frame", ""]],
     "to a user on all connections": [
       (ana) => ana.call("user", "cleo"),
       ["", "", "to user", "to user"],
@@ -212,6 +242,41 @@ describe("speaking", () => {
       await all.close();
     });
   }
+
+  it("to nobody whom no exception can mean", async () => {
+    const peer = await connect(server);
+    const problem = async (what) => (await peer.call("except", what)).data;
+    for (const what of ["user", "rooms"]) assert.match(await problem(what), /only a room/);
+    assert.match(await problem("to"), /exceptions of its own/);
+    assert.match(await problem("elsewhere"), /another namespace/);
+    assert.match(await problem("number"), /clients, rooms or their names, got a number/);
+    assert.match(await problem("list"), /got a table/);
+    assert.match(await problem("none"), /got a nil/);
+    assert.equal(await problem("long"), true);
+    await peer.close();
+  });
+
+  it("to several rooms of which each client is asked, moved and sent away once", async () => {
+    const { ana, ben, cleo, events, close } = await people();
+    events.destroy(); // A stream answers nothing.
+    await eventually("its end", async () => (await ana.call("room", "b")).data.count === 2);
+    const answering = [[ana, "ana"], [ben, "ben"], [cleo, "cleo"]].map(async ([peer, name]) => {
+      const { id } = await peer.find(({ event }) => event === "who");
+      peer.send({ id, data: name });
+    });
+    const asked = ana.call("several", ["a", "b", "c"]);
+    await Promise.all(answering);
+    const { data } = await asked;
+    assert.deepEqual(data.clients, ["ana", "ben", "cleo"]);
+    assert.deepEqual(data.answers, ["ana", "ben", "cleo"]);
+    const { count, members, joined, left } = data;
+    assert.deepEqual([count, members, joined, data.new, left], [3, 3, 2, 2, 2]);
+    await cleo.call("enter", "stay");
+    assert.equal((await ana.call("send_away", ["a", "b"])).data, 2);
+    assert.equal((await ben.closed()).reason, "enough");
+    assert.equal((await ana.call("room", "b")).data.count, 1);
+    await close();
+  });
 
   it("names the first named room that the recipient is in", async () => {
     const { ana, ben, cleo, close } = await people();

@@ -174,7 +174,9 @@ static void assert_heard(struct fake *fake, const char *expected) {
     assert_string_equal(text, expected);
 }
 
-static void publish(const char *room, const char *event, const struct client *except) {
+static void publish(const char *room, const char *event, struct client *left_out) {
+    struct except one = {.clients = &left_out, .client_count = 1};
+    const struct except *except = left_out ? &one : NULL;
     struct message m;
     char offset[OFFSET_MAX];
     message_init(&m, MESSAGE_EVENT);
@@ -211,12 +213,53 @@ static void several_rooms_reach_each_once_with_the_first(void **state) {
     struct message m;
     message_init(&m, MESSAGE_EVENT);
     m.event = SPAN("e");
-    hub_publish_rooms(house.ns, names, 3, &m, &sender->client);
+    struct client *left_out[] = {&sender->client};
+    struct except except = {.clients = left_out, .client_count = 1};
+    hub_publish_rooms(house.ns, names, 3, &m, &except);
     hub_publish_rooms(house.ns, names, 3, &m, NULL);
     message_deinit(&m);
     assert_heard(both, "e@a;e@a;");
     assert_heard(only_b, "e@b;e@b;");
     assert_heard(sender, "e@b;");
+}
+
+/* Members of excepted rooms and excepted clients hear nothing, whatever the publication is to, and
+ * a publication without exceptions reaches them again. */
+static void whom_a_publication_leaves_out(void **state) {
+    (void)state;
+    struct fake *plain = join_as(&ops_ws, "u", "log:r");
+    struct fake *muted = join_as(&ops_ws, "u", "log:r");
+    struct fake *sender = join_as(&ops_ws, "u", "log:r");
+    assert_int_equal(hub_join(&muted->client, SPAN("muted")), 0);
+    struct client *clients[] = {&sender->client};
+    struct span rooms[] = {SPAN("nobody"), SPAN("muted")};
+    const struct except except = {
+        .clients = clients, .client_count = 1, .rooms = rooms, .room_count = 2};
+    const struct except *const each[] = {&except, NULL};
+    for (size_t i = 0; i < 2; i++) {
+        struct span names[] = {SPAN("muted"), SPAN("log:r")};
+        char offset[OFFSET_MAX];
+        struct message m;
+        message_init(&m, MESSAGE_EVENT);
+        m.event = SPAN("room");
+        hub_publish(house.ns, SPAN("log:r"), &m, each[i], offset);
+        assert_true(m.offset.len > 0);
+        message_deinit(&m);
+        message_init(&m, MESSAGE_EVENT);
+        m.event = SPAN("rooms");
+        hub_publish_rooms(house.ns, names, 2, &m, each[i]);
+        message_init(&m, MESSAGE_EVENT);
+        m.event = SPAN("user");
+        hub_publish_user(house.ns, SPAN("u"), &m, each[i]);
+        message_deinit(&m);
+        message_init(&m, MESSAGE_EVENT);
+        m.event = SPAN("ns");
+        hub_publish_ns(house.ns, &m, each[i]);
+        message_deinit(&m);
+    }
+    assert_int_equal(plain->sent, 8);
+    assert_heard(sender, "room@log:r#3;rooms@log:r#4;user@;ns@;");
+    assert_heard(muted, "room@log:r#3;rooms@muted;user@;ns@;");
 }
 
 static void a_user_is_all_its_connections(void **state) {
@@ -480,6 +523,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_room_hears_once_per_wire_encoded),
         TEST(several_rooms_reach_each_once_with_the_first),
+        TEST(whom_a_publication_leaves_out),
         TEST(a_user_is_all_its_connections),
         TEST(a_closing_client_keeps_its_rooms_for_its_hooks),
         TEST(joins_have_limits),

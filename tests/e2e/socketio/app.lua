@@ -43,9 +43,33 @@ function root.events.shout(_, room, ...) mw.room(room):emit("told", ...) end
 
 function root.events.broadcast(client, ...) client:broadcast("told", ...) end
 
-function root.events.gather(_, room)
+local function rooms_but(rooms, except)
+  return (type(rooms) == "table" and mw.rooms(rooms) or mw.room(rooms)):except(except)
+end
+
+root.events["tell but"] = function(client, room, except) client:to(room):except(except):emit "told" end
+
+root.events["shout but"] = function(_, rooms, except) rooms_but(rooms, except):emit "told" end
+
+root.events["broadcast but"] = function(client, except) client:except(except):emit "told" end
+
+root.events["everybody but"] = function(_, except) mw.namespace():except(except):emit "told" end
+
+function root.events.there(_, rooms, except) return #rooms_but(rooms, except):clients() end
+
+function root.events.move(_, rooms, except, room)
+  rooms_but(rooms, except):join(room)
+  return true
+end
+
+function root.events.remove(_, rooms, except, room)
+  rooms_but(rooms, except):leave(room)
+  return true
+end
+
+function root.events.gather(_, rooms, except)
   local answers = {}
-  for _, answer in ipairs((mw.room(room):timeout(5):request "count me")) do
+  for _, answer in ipairs((rooms_but(rooms, except):timeout(5):request "count me")) do
     answers[#answers + 1] = answer[1]
   end
   table.sort(answers)

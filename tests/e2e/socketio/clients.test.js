@@ -128,7 +128,7 @@ for (const transport of Object.keys(TRANSPORTS)) {
         guest.socket.on("count me", (ack) => ack(vote));
         await guest.ask("join", room);
       }
-      assert.deepEqual(await ana.ask("gather", room), ["a", "b"]);
+      assert.deepEqual(await ana.ask("gather", room, []), ["a", "b"]);
     });
 
     test("a broadcast leaves its sender out", async () => {

@@ -43,8 +43,23 @@ io.on("connection", (socket) => {
   socket.on("tell", (room, ...args) => socket.to(room).emit("told", ...args));
   socket.on("shout", (room, ...args) => io.to(room).emit("told", ...args));
   socket.on("broadcast", (...args) => socket.broadcast.emit("told", ...args));
-  socket.on("gather", async (room, ack) => {
-    ack((await io.to(room).timeout(5000).emitWithAck("count me")).sort());
+  socket.on("tell but", (room, except) => socket.to(room).except(except).emit("told"));
+  socket.on("shout but", (rooms, except) => io.in(rooms).except(except).emit("told"));
+  socket.on("broadcast but", (except) => socket.broadcast.except(except).emit("told"));
+  socket.on("everybody but", (except) => io.except(except).emit("told"));
+  socket.on("there", async (rooms, except, ack) => {
+    ack((await io.in(rooms).except(except).fetchSockets()).length);
+  });
+  socket.on("move", async (rooms, except, room, ack) => {
+    io.in(rooms).except(except).socketsJoin(room);
+    ack(true);
+  });
+  socket.on("remove", async (rooms, except, room, ack) => {
+    io.in(rooms).except(except).socketsLeave(room);
+    ack(true);
+  });
+  socket.on("gather", async (rooms, except, ack) => {
+    ack((await io.to(rooms).except(except).timeout(5000).emitWithAck("count me")).sort());
   });
   socket.on("whisper", (times) => {
     for (let i = 1; i <= times; i++) socket.volatile.emit("whispered", i);
