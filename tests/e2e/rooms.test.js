@@ -272,7 +272,7 @@ describe("speaking", () => {
     const { count, members, joined, left } = data;
     assert.deepEqual([count, members, joined, data.new, left], [3, 3, 2, 2, 2]);
     await cleo.call("enter", "stay");
-    assert.equal((await ana.call("send_away", ["a", "b"])).data, 2);
+    assert.equal((await ana.call("send_away", ["a", "b"])).data, 1);
     assert.equal((await ben.closed()).reason, "enough");
     assert.equal((await ana.call("room", "b")).data.count, 1);
     await close();
