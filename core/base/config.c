@@ -58,6 +58,8 @@ const struct option config_options[] = {
      "bytes of a room's name"},
     {"max_acks", OPTION_COUNT, AT(max_acks), 1, 1e6, "1000", NULL,
      "requests that a client has not answered yet"},
+    {"refresh_before", OPTION_SECONDS, AT(refresh_before), 0, 86400, "30", NULL,
+     "to ask for a new token before one ends; 0: never"},
     {"control_rate", OPTION_COUNT, AT(control_rate), 1, 1e6, "100", NULL,
      "control frames a second; beyond it: 1008"},
     {"deflate", OPTION_SWITCH, AT(deflate), 0, 0, "on", NULL,

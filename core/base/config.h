@@ -30,14 +30,15 @@ struct config {
     int max_connections;    /* per worker; 0: no limit */
     int max_per_address;    /* connections from one address, per worker; 0: no limit */
     /* clients */
-    size_t max_payload; /* bytes of one message, also after inflating */
-    int max_queue;      /* events waiting per client */
-    int max_rooms;      /* per client */
-    int max_room_name;  /* bytes */
-    int max_acks;       /* pending requests per client */
-    int control_rate;   /* control frames a second */
-    bool deflate;       /* offer permessage-deflate */
-    size_t deflate_min; /* bytes: smaller messages are not compressed */
+    size_t max_payload;      /* bytes of one message, also after inflating */
+    int max_queue;           /* events waiting per client */
+    int max_rooms;           /* per client */
+    int max_room_name;       /* bytes */
+    int max_acks;            /* pending requests per client */
+    uint64_t refresh_before; /* ms before an identity ends, to ask for a new one; 0: never */
+    int control_rate;        /* control frames a second */
+    bool deflate;            /* offer permessage-deflate */
+    size_t deflate_min;      /* bytes: smaller messages are not compressed */
     /* Socket.IO */
     char *socketio_path;       /* of its endpoint; "off": none */
     size_t socketio_payload;   /* bytes of a POST or a frame, announced to the client */

@@ -87,6 +87,11 @@ void client_release(struct client *c) {
     ns_unref(ns);
 }
 
+struct span client_user(const struct client *c) {
+    const struct room *user = c->user ? c->user->room : NULL;
+    return user ? (struct span){user->name, user->name_len} : (struct span){NULL, 0};
+}
+
 /* The id is the slot, by which it is found, and the nonce, by which it is nobody else's. */
 struct id_bytes {
     uint32_t slot;

@@ -68,6 +68,8 @@ void client_closed(struct client *c, const char *reason);
 /* The app is done with a closed client: leaves the hub and frees through ops->free. */
 void client_release(struct client *c);
 
+/* The id of its user; empty: its own is its user's. Borrowed while the client is there. */
+struct span client_user(const struct client *c);
 void client_id(const struct client *c, char out[CLIENT_ID_LEN + 1]);
 /* To this client only. Zero, or UV_ECANCELED when it is closing, UV_ENOBUFS when that closed it. */
 int client_send(struct client *c, struct message *m);

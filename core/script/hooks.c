@@ -3,6 +3,8 @@
  * Called by script.c. */
 #include "script/hooks.h"
 #include "script/audience.h"
+#include "script/auth.h"
+#include "script/expiry.h"
 #include "script/hooks_http.h"
 #include "script/lib_client.h"
 #include "script/lib_request.h"
@@ -186,18 +188,21 @@ int hooks_open(struct script *s) {
     hooks->app.find_ns = app_find_ns;
     hooks->app.drop_session = app_drop_session;
     hooks_http_fill_app(&hooks->app);
+    auth_fill_app(&hooks->app);
     session_fill_app(&hooks->app);
     return task_protect(s, open_types, NULL);
 }
 
 void hooks_stop(struct script *s) {
     timers_stop(s->hooks);
+    expiries_stop(s->hooks);
 }
 
 void hooks_close(struct script *s) {
     struct hooks *hooks = s->hooks;
     writer_deinit(&hooks->allow);
     buf_unref(hooks->no_auth);
+    expiries_free(hooks);
     free(hooks);
     s->hooks = NULL;
 }

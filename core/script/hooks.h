@@ -9,6 +9,7 @@
 #include "script/task.h"
 
 struct timer;
+struct expiries;
 
 /* What a task is about: the namespace that mw.room means, kept in existence. One per namespace,
  * shared by its clients, tasks and Lua objects. */
@@ -43,6 +44,7 @@ struct hooks {
     struct writer allow;           /* of the last resolve */
     struct buf *no_auth;           /* "{}": what most clients present, kept once */
     LIST_HEAD(, timer) timers;
+    struct expiries *expiries; /* identities that end; NULL until there is one */
     /* The request whose on_request has just allowed it, and its Lua object, which may carry what
      * the guard has set: only while the question is being answered. */
     const struct request *guarded;

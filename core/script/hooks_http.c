@@ -1,31 +1,24 @@
-/* on_request, routes and on_auth. Each is one task whose data is a `struct call`; what it returned
+/* on_request and routes. Each is one task whose data is a `struct call`; what it returned
  * is kept there within Lua and acted upon when the task is over, outside of Lua. */
 #include "script/hooks_http.h"
-#include "base/utf8.h"
 #include "http/response.h"
 #include "script/answer.h"
 #include "script/binding.h"
-#include "script/json_bridge.h"
 #include "script/lib_request.h"
-#include "script/session.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct call {
     struct hooks *hooks;
-    struct exchange *exchange;     /* owns a reference; NULL in on_auth */
+    struct exchange *exchange;     /* owns a reference */
     struct request *request;       /* owns a reference */
     struct question *question;     /* NULL in a route */
     const struct handler *handler; /* these live as long as the task's version */
     const struct route *route;
-    struct session *session; /* on_auth: the one to be */
-    int object;              /* reference to the request's Lua object */
+    int object; /* reference to the request's Lua object */
     bool refused;
     struct response response;
-    struct buf *code; /* on_auth: why not */
-    struct buf *detail;
-    struct buf *user_id;
 };
 
 /* --- resolving --- */
@@ -105,7 +98,7 @@ static struct call *call_new(struct hooks *hooks, const struct request *r, struc
     struct call *call = memory_zalloc(sizeof *call);
     call->hooks = hooks;
     call->request = request_ref((struct request *)r);
-    call->exchange = x ? exchange_ref(x) : NULL;
+    call->exchange = exchange_ref(x);
     call->handler = h;
     call->object = LUA_NOREF;
     response_init(&call->response, 200);
@@ -119,13 +112,8 @@ static struct call *call_new(struct hooks *hooks, const struct request *r, struc
 static void call_free(struct call *call) {
     luaL_unref(call->hooks->script->L, LUA_REGISTRYINDEX, call->object);
     response_deinit(&call->response);
-    buf_unref(call->code);
-    buf_unref(call->detail);
-    buf_unref(call->user_id);
     request_unref(call->request);
-    if (call->exchange) {
-        exchange_unref(call->exchange);
-    }
+    exchange_unref(call->exchange);
     free(call);
 }
 
@@ -286,100 +274,8 @@ static void app_on_route(struct app *app, struct exchange *x, const struct targe
     scope_unref(scope);
 }
 
-/* --- on_auth --- */
-
-const char *hooks_user_id(lua_State *L, int user) {
-    user = lua_absindex(L, user);
-    int kind = lua_getfield(L, user, "id");
-    bool number = kind == LUA_TNUMBER && lua_isinteger(L, -1);
-    if (!number && kind != LUA_TSTRING) {
-        luaL_error(L, "a user's id must be a string or a whole number, not a %s",
-                   luaL_typename(L, -1));
-    }
-    size_t len;
-    const char *id = lua_tolstring(L, -1, &len);
-    if (len == 0 || strlen(id) != len || !utf8_valid(id, len)) {
-        luaL_error(L, "a user's id must be text, and not empty");
-    }
-    return id;
-}
-
-static struct span span_of_buf(const struct buf *buf) {
-    return buf ? (struct span){buf->bytes, buf->len} : (struct span){NULL, 0};
-}
-
-static int begin_auth(lua_State *L, void *data) {
-    struct call *call = data;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, call->handler->hooks[HOOK_AUTH]);
-    push_object(L, call);
-    request_set_auth(L, call->session->auth);
-    return 1;
-}
-
-static void end_auth(lua_State *L, void *data, int first) {
-    struct call *call = data;
-    if (answer_is_error(L, first)) {
-        struct reply reply;
-        answer_read(L, first, &reply);
-        call->refused = true;
-        call->code = buf_copy(reply.code.at, reply.code.len);
-        call->detail = buf_copy(reply.detail.at, reply.detail.len);
-    } else if (lua_isnoneornil(L, first) || (lua_isboolean(L, first) && !lua_toboolean(L, first))) {
-        call->refused = true;
-        call->code = buf_copy("unauthorized", 12);
-    } else if (!lua_istable(L, first)) {
-        luaL_error(L, "on_auth must return a user (a table with id), not a %s",
-                   luaL_typename(L, first));
-    } else {
-        const char *id = hooks_user_id(L, first);
-        call->user_id = buf_copy(id, lua_rawlen(L, -1) + 1); /* and its NUL */
-        lua_pushvalue(L, first);
-        call->session->user = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
-}
-
-static void done_auth(void *data, enum task_end how) {
-    struct call *call = data;
-    struct verdict verdict = {.allowed = how == TASK_RETURNED && !call->refused};
-    if (verdict.allowed) {
-        verdict.user_id = call->user_id->bytes;
-        verdict.script = call->session;
-    } else {
-        session_drop(call->session);
-        verdict.code = how == TASK_FAILED      ? SPAN("internal_error")
-                       : how == TASK_ABANDONED ? SPAN("unavailable")
-                                               : span_of_buf(call->code);
-        verdict.detail = span_of_buf(call->detail);
-    }
-    call->question->answer(call->question, &verdict);
-    call_free(call);
-}
-
-static const struct task_kind auth_kind = {HOOK_AUTH, begin_auth, end_auth,
-                                           done_auth, NULL,       describe};
-
-static void app_on_auth(struct app *app, struct ns *ns, struct request *r, struct span auth,
-                        struct question *q) {
-    struct hooks *hooks = (struct hooks *)app;
-    const struct handler *h = hooks_handler(ns);
-    struct session *session = session_new(hooks, ns, r);
-    session->auth = span_is(auth, "{}") ? buf_ref(hooks->no_auth)
-                    : auth.len          ? buf_copy(auth.at, auth.len)
-                                        : NULL;
-    if (h->hooks[HOOK_AUTH] == LUA_NOREF) {
-        struct verdict verdict = {.allowed = true, .script = session};
-        q->answer(q, &verdict);
-        return;
-    }
-    struct call *call = call_new(hooks, r, NULL, h);
-    call->question = q;
-    call->session = session;
-    call_run(call, &auth_kind, session->scope);
-}
-
 void hooks_http_fill_app(struct app *app) {
     app->resolve = app_resolve;
     app->on_request = app_on_request;
     app->on_route = app_on_route;
-    app->on_auth = app_on_auth;
 }

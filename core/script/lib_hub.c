@@ -1,8 +1,9 @@
 /* The part of `moonwire` that is about clients, rooms and namespaces: moonwire.hub. Beside the
  * functions of the other lib_*.c files it has mw.sse. */
 #include "script/audience.h"
+#include "script/auth.h"
 #include "script/binding.h"
-#include "script/hooks_http.h"
+#include "script/expiry.h"
 #include "script/lib_client.h"
 #include "script/lib_request.h"
 #include "script/session.h"
@@ -36,18 +37,24 @@ static int open_stream(lua_State *L) {
     struct request *r = request_check(L, 1, &x);
     struct scope *scope = audience_scope(L, "mw.sse");
     struct verdict verdict = {.allowed = true};
+    double expires = EXPIRY_NEVER;
     int user = LUA_NOREF;
     push_room_names(L); /* 4 */
     if (!x || !exchange_open(x)) {
         return binding_refuse(L, "closed", NULL);
     }
     if (!lua_isnil(L, 3)) {
-        verdict.user_id = hooks_user_id(L, 3);
+        expires = auth_expires(L, 3);
+        if (expires != EXPIRY_NEVER && expiry_is_over(expires)) {
+            return binding_refuse(L, "unauthorized", "expired");
+        }
+        verdict.user_id = auth_user_id(L, 3);
         lua_pushvalue(L, 3);
         user = luaL_ref(L, LUA_REGISTRYINDEX);
     }
     struct session *session = session_new(s->hooks, scope->ns, r);
     session->user = user;
+    expiry_set(session, expires);
     verdict.script = session;
     struct client *c = s->env.open_stream(s->env.data, x, scope->ns, &verdict);
     if (!c) {

@@ -63,10 +63,15 @@ void request_set_auth(lua_State *L, const struct buf *json) {
     if (!json) {
         return;
     }
-    lua_getiuservalue(L, -1, 1);
     if (json_push(L, (struct span){json->bytes, json->len}, &fault) < 0) {
         luaL_error(L, "the client's auth is not JSON: %s", fault.what);
     }
+    request_put_auth(L);
+}
+
+void request_put_auth(lua_State *L) {
+    lua_getiuservalue(L, -2, 1);
+    lua_insert(L, -2);
     lua_setfield(L, -2, "auth");
     lua_pop(L, 1);
 }

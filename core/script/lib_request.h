@@ -12,6 +12,8 @@ void request_set_params(lua_State *L, const struct pattern *pattern, struct span
 /* Sets request.auth of the object on top of the stack to this JSON; NULL: leaves it to the request.
  */
 void request_set_auth(lua_State *L, const struct buf *json);
+/* Pops a value and makes it request.auth of the object below it. */
+void request_put_auth(lua_State *L);
 /* Pushes what a path that matches the pattern has in place of its parameters. */
 void request_push_params(lua_State *L, const struct pattern *pattern, struct span path);
 /* The request object at the index; the exchange is NULL where there is none to turn into a stream.

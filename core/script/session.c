@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "http/request.h"
 #include "script/ask.h"
+#include "script/expiry.h"
 #include "script/item.h"
 
 #include <stdlib.h>
@@ -55,6 +56,7 @@ void session_drop(struct session *s) {
     if (s->seen) {
         empty_object(L, s);
     }
+    expiry_set(s, EXPIRY_NEVER);
     luaL_unref(L, LUA_REGISTRYINDEX, s->object);
     luaL_unref(L, LUA_REGISTRYINDEX, s->user);
     if (s->request) {
@@ -360,9 +362,13 @@ static bool app_on_message(struct app *app, struct client *c, struct span data, 
 
 static bool app_on_event(struct app *app, struct client *c, struct span event, struct span args,
                          struct span attachments, struct ack *ack) {
+    struct session *s = session_in(app, c);
+    if (s->expires && expiry_event(s, event, args, attachments, ack)) {
+        return true;
+    }
     struct item item = {
         .kind = ITEM_EVENT, .name = event, .data = args, .attachments = attachments, .ack = ack};
-    return push(session_in(app, c), &item);
+    return push(s, &item);
 }
 
 static bool app_on_join(struct app *app, struct client *c, struct span room, struct span options,
@@ -378,7 +384,10 @@ static bool app_on_leave(struct app *app, struct client *c, struct span room, st
 
 static void app_on_answer(struct app *app, struct client *c, uint64_t id, struct span args,
                           struct span attachments, struct span error) {
-    ask_answer(session_in(app, c), id, args, attachments, error);
+    struct session *s = session_in(app, c);
+    if (!s->expires || !expiry_answer(s, id, args, attachments, error)) {
+        ask_answer(s, id, args, attachments, error);
+    }
 }
 
 static void app_on_close(struct app *app, struct client *c, const char *reason) {

@@ -28,7 +28,8 @@ struct session {
     bool stopped : 1; /* the transport has been told to stop reading */
     bool closed : 1;  /* on_close has been heard */
     bool released : 1;
-    bool seen : 1; /* Lua has had its object */
+    bool seen : 1;    /* Lua has had its object */
+    bool expires : 1; /* its identity ends: expiry.c knows when */
 };
 
 /* The Lua object of a client. */

@@ -16,13 +16,30 @@
 ---@field routes? table<string, fun(request: moonwire.Request): ...> "GET /users/:id"; see moonwire.Route
 ---@field timers? table<string, moonwire.Timer>
 ---@field on_request? fun(request: moonwire.Request): ... the guard of every request and handshake: nothing goes on; nil, code, detail (or false) refuses; status, body, headers answers
----@field on_auth? fun(request: moonwire.Request): table?, string?, any the user, a table with id (a string or a whole number); nil, code, detail refuses; nothing is "unauthorized"
+---@field on_auth? fun(request: moonwire.Request): moonwire.Identity?, string?, any who it is; nil, code, detail refuses; nothing is "unauthorized". Also answers for a client whose identity is about to end
 ---@field on_connect? fun(client: moonwire.Client)
 ---@field on_message? fun(client: moonwire.Client, data: string, kind: "text"|"binary") a raw frame
 ---@field on_join? fun(client: moonwire.Client, room: moonwire.Room, options: table): ... the client asks to join; nil, code, detail (or false) refuses; without this hook it is refused
 ---@field on_leave? fun(client: moonwire.Client, room: moonwire.Room, reason: string) reason: "left" when it asked or client:leave was called, else why it disconnected
 ---@field on_disconnect? fun(client: moonwire.Client, reason: string) it receives nothing more; client.rooms is as it was
 ---@field on_reload? fun() a new version of this file has gone into service
+
+--- What on_auth returns, and client.user is from then on: a table with whatever the app wants to know
+--- of the user, and these.
+---
+--- A client with `expires` is asked for a new token --refresh-before (30 s; at most half of what is
+--- left) before its end: WebSocket and Socket.IO with a request "refresh" { expires = … }, a stream with an
+--- event of that name, which POST {"event":"refresh","data":…} to ?sid=… answers. The answer's first value,
+--- an object or a string (the token), is request.auth when on_auth runs again; all else in that request is
+--- what the client came with (request.user, which on_request may have set, is not there any more). What
+--- on_auth returns replaces client.user, if the id is the same; without expires it never ends. Whatever else
+--- becomes of it changes nothing, and a client that is still there at the end is disconnected: on_disconnect
+--- hears "expired", WebSocket's close code is 4401, Socket.IO leaves that namespace, a stream ends. Clients
+--- of raw frames (WebSocket and Engine.IO) are not asked.
+---@class moonwire.Identity
+---@field id string|integer
+---@field expires? number until when it holds, in seconds since 1970: mw.now() + 3600, or a token's exp; what is past is "unauthorized"
+---@field [string] any
 
 ---@class moonwire.RoomPolicy
 ---@field history? { size: integer, ttl?: number } how many messages to keep, and for how long after the last one (default: an hour)
@@ -46,7 +63,7 @@
 --- on_disconnect id, user and data stay readable; methods return nil, "closed".
 ---@class moonwire.Client
 ---@field id string
----@field user table what on_auth returned; without it { id = client.id }
+---@field user moonwire.Identity what on_auth returned; without it { id = client.id }
 ---@field data table the app's own fields; a table from the first reading on
 ---@field wire "websocket"|"sse"|"post"|"socket.io"|"engine.io"
 ---@field connected boolean
@@ -285,7 +302,7 @@ function mw.namespace(name) end
 --- Without `user`, on_auth is asked (and may wait). nil and a code where it refuses or the
 --- connection has gone. The route's results are then ignored.
 ---@param request moonwire.Request
----@param options? { rooms: string[]?, user: table? }
+---@param options? { rooms: string[]?, user: moonwire.Identity? }
 ---@return moonwire.Client? client
 ---@return string? code
 ---@return any detail

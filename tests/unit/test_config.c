@@ -68,6 +68,7 @@ static void the_defaults_are_those_of_the_design(void **state) {
     assert_int_equal(config.max_room_name, 256);
     assert_int_equal(config.max_acks, 1000);
     assert_int_equal(config.control_rate, 100);
+    assert_int_equal(config.refresh_before, 30000);
     assert_true(config.deflate);
     assert_int_equal(config.deflate_min, 1024);
     assert_int_equal(config.socketio_gzip, 1024);

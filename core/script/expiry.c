@@ -1,0 +1,318 @@
+/* The heap of identities that end (expiry.h), by what comes next for each: the question to its
+ * client, or the end. Times are the wall clock's, because that is what tokens speak of. on_auth is
+ * asked through auth.c, which also sets what it says; session.c passes on what clients answer. */
+#include "script/expiry.h"
+#include "base/number.h"
+#include "base/table.h"
+#include "script/auth.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define EVENT "refresh"
+#define CLOSE_EXPIRED 4401           /* WebSocket; 4000 to 4999 are the applications' own */
+#define LOOK_AT_CLOCK 60000          /* ms: the wall clock may be set while the timer runs */
+#define AT_ONCE 256                  /* entries between two turns of the loop */
+#define FAR_FUTURE 9007199254740991. /* ms: doubles count exactly up to here */
+
+struct expiry {
+    UT_hash_handle hh;
+    struct session *session; /* NULL: gone, and only on_auth is still waited for */
+    uint64_t at;             /* ms since 1970: the end */
+    uint64_t due;            /* what comes next: the question, or the end */
+    uint64_t asked;          /* the question's id; 0: none is open */
+    uint32_t place;          /* in the heap, or NOWHERE */
+    bool refreshing;         /* on_auth has been asked again and not answered */
+};
+#define NOWHERE UINT32_MAX
+
+struct expiries {
+    struct hooks *hooks;
+    uv_timer_t timer;
+    struct expiry **heap; /* the least due is the first */
+    uint32_t count;
+    uint32_t cap;
+    struct expiry *by_session;
+    bool stopped;
+};
+
+static uint64_t wall_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Never a moment too early. */
+static uint64_t to_ms(double seconds) {
+    double ms = ceil(seconds * 1000);
+    return ms > FAR_FUTURE ? (uint64_t)FAR_FUTURE : ms > 0 ? (uint64_t)ms : 0;
+}
+
+bool expiry_is_over(double expires) {
+    return to_ms(expires) <= wall_clock();
+}
+
+/* --- the heap --- */
+
+static void put(struct expiries *all, uint32_t place, struct expiry *e) {
+    all->heap[place] = e;
+    e->place = place;
+}
+
+/* Moves the entry from this place, which is its own or free, to where it belongs. */
+static void settle(struct expiries *all, uint32_t place, struct expiry *e) {
+    while (place && all->heap[(place - 1) / 2]->due > e->due) {
+        put(all, place, all->heap[(place - 1) / 2]);
+        place = (place - 1) / 2;
+    }
+    for (;;) {
+        uint32_t child = place * 2 + 1;
+        if (child + 1 < all->count && all->heap[child + 1]->due < all->heap[child]->due) {
+            child++;
+        }
+        if (child >= all->count || all->heap[child]->due >= e->due) {
+            break;
+        }
+        put(all, place, all->heap[child]);
+        place = child;
+    }
+    put(all, place, e);
+}
+
+static void heap_put(struct expiries *all, struct expiry *e) {
+    if (e->place == NOWHERE) {
+        if (all->count == all->cap) {
+            all->cap = all->cap ? all->cap * 2 : 64;
+            all->heap = memory_resize(all->heap, all->cap * sizeof *all->heap);
+        }
+        e->place = all->count++;
+    }
+    settle(all, e->place, e);
+}
+
+static void heap_remove(struct expiries *all, struct expiry *e) {
+    if (e->place == NOWHERE) {
+        return;
+    }
+    struct expiry *last = all->heap[--all->count];
+    if (last != e) {
+        settle(all, e->place, last);
+    }
+    e->place = NOWHERE;
+}
+
+/* --- entries --- */
+
+static struct expiries *all_of(const struct session *s) {
+    return s->scope->hooks->expiries;
+}
+
+static struct expiry *find(const struct session *s) {
+    struct expiry *e = NULL;
+    if (s->expires) {
+        HASH_FIND_PTR(all_of(s)->by_session, &s, e);
+    }
+    return e;
+}
+
+static void forget(struct session *s, struct expiry *e) {
+    struct expiries *all = all_of(s);
+    heap_remove(all, e);
+    HASH_DEL(all->by_session, e);
+    s->expires = false;
+    e->session = NULL;
+    if (!e->refreshing) {
+        free(e);
+    }
+}
+
+/* --- the question --- */
+
+/* Can whoever is there be asked? Raw frames are the app's own, and a one-shot client hears nothing.
+ */
+static bool can_be_asked(const struct session *s) {
+    const struct client *c = s->client;
+    const struct ns_settings *settings = c ? ns_settings(c->ns) : NULL;
+    if (!c || c->closing || !s->request) {
+        return false;
+    }
+    switch (c->ops->wire) {
+    case WIRE_POST:
+    case WIRE_EIO_WS:
+    case WIRE_EIO_POLLING:
+        return false;
+    case WIRE_SSE:
+    case WIRE_SIO_WS:
+    case WIRE_SIO_POLLING:
+        return true;
+    default:
+        return settings && settings->events;
+    }
+}
+
+/* A request on the wires that have them; on a stream an event, which a POST of the same name
+ * answers. */
+static void ask(struct expiry *e) {
+    struct session *s = e->session;
+    char data[NUMBER_MAX + 16] = "{\"expires\":";
+    char id[NUMBER_MAX];
+    struct message m;
+    if (!can_be_asked(s)) {
+        return;
+    }
+    size_t len = strlen(data);
+    len += number_print(data + len, (double)e->at / 1000);
+    data[len++] = '}';
+    e->asked = ++s->scope->hooks->ask_count;
+    message_init(&m, MESSAGE_EVENT);
+    m.event = SPAN(EVENT);
+    m.data = (struct span){data, len};
+    m.argc = 1;
+    if (s->client->ops->wire != WIRE_SSE) {
+        m.id = (struct span){id, number_print_integer(id, (long long)e->asked)};
+    }
+    /* A client that is too slow to hear this is closed by the same call. */
+    (void)!client_send(s->client, &m);
+    message_deinit(&m);
+}
+
+/* The answer to an open question, or none of ours. */
+static void refresh(struct expiry *e, struct span args, struct span attachments, struct ack *ack) {
+    e->asked = 0;
+    e->refreshing = true;
+    auth_again(e, args, attachments, ack);
+}
+
+bool expiry_answer(struct session *s, uint64_t id, struct span args, struct span attachments,
+                   struct span error) {
+    struct expiry *e = find(s);
+    if (!e || e->asked != id) {
+        return false;
+    }
+    if (error.len) {
+        e->asked = 0;
+    } else {
+        refresh(e, args, attachments, NULL);
+    }
+    return true;
+}
+
+bool expiry_event(struct session *s, struct span event, struct span args, struct span attachments,
+                  struct ack *ack) {
+    struct expiry *e = find(s);
+    if (!e || !e->asked || s->client->ops->wire != WIRE_SSE || !span_is(event, EVENT)) {
+        return false;
+    }
+    refresh(e, args, attachments, ack);
+    return true;
+}
+
+struct session *expiry_session(const struct expiry *e) {
+    return e->session;
+}
+
+void expiry_refreshed(struct expiry *e) {
+    e->refreshing = false;
+    if (!e->session) {
+        free(e);
+    }
+}
+
+/* --- time --- */
+
+static void act(struct expiries *all, struct expiry *e) {
+    struct client *c = e->session->client;
+    if (e->due < e->at) {
+        e->due = e->at;
+        heap_put(all, e);
+        ask(e);
+        return;
+    }
+    heap_remove(all, e);
+    e->asked = 0;
+    if (c && c->ops->wire != WIRE_POST) { /* A one-shot client is about to go by itself. */
+        client_disconnect(c, CLOSE_EXPIRED, "expired");
+    }
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void arm(struct expiries *all) {
+    uint64_t now = wall_clock();
+    if (all->stopped || all->count == 0) {
+        uv_timer_stop(&all->timer);
+        return;
+    }
+    uint64_t due = all->heap[0]->due;
+    uint64_t left = due > now ? due - now : 0;
+    uv_update_time(all->timer.loop);
+    uv_timer_start(&all->timer, on_timer, left < LOOK_AT_CLOCK ? left : LOOK_AT_CLOCK, 0);
+}
+
+static void on_timer(uv_timer_t *timer) {
+    struct expiries *all = timer->data;
+    uint64_t now = wall_clock();
+    for (int i = 0; i < AT_ONCE && all->count && all->heap[0]->due <= now; i++) {
+        act(all, all->heap[0]);
+    }
+    arm(all);
+}
+
+static struct expiries *expiries_new(struct hooks *hooks) {
+    struct expiries *all = memory_zalloc(sizeof *all);
+    all->hooks = hooks;
+    all->timer.data = all;
+    uv_timer_init(hooks->script->env.io->loop, &all->timer);
+    hooks->expiries = all;
+    return all;
+}
+
+void expiry_set(struct session *s, double expires) {
+    struct hooks *hooks = s->scope->hooks;
+    struct expiries *all = hooks->expiries;
+    struct expiry *e = find(s);
+    if (expires == EXPIRY_NEVER || hooks->script->stopping) {
+        if (e) {
+            forget(s, e);
+        }
+        return;
+    }
+    if (!e) {
+        all = all ? all : expiries_new(hooks);
+        e = memory_zalloc(sizeof *e);
+        e->session = s;
+        e->place = NOWHERE;
+        HASH_ADD_PTR(all->by_session, session, e);
+        s->expires = true;
+    }
+    uint64_t now = wall_clock();
+    uint64_t before = hooks->script->env.config->refresh_before;
+    e->at = to_ms(expires);
+    e->asked = 0;
+    uint64_t left = e->at > now ? e->at - now : 0;
+    e->due = e->at - (before < left / 2 ? before : left / 2);
+    heap_put(all, e);
+    arm(all);
+}
+
+double expiry_of(const struct session *s) {
+    const struct expiry *e = find(s);
+    return e ? (double)e->at / 1000 : EXPIRY_NEVER;
+}
+
+void expiries_stop(struct hooks *hooks) {
+    struct expiries *all = hooks->expiries;
+    if (all) {
+        all->stopped = true;
+        uv_close((uv_handle_t *)&all->timer, NULL);
+    }
+}
+
+void expiries_free(struct hooks *hooks) {
+    struct expiries *all = hooks->expiries;
+    if (all) {
+        free(all->heap);
+        free(all);
+    }
+}
