@@ -5,20 +5,18 @@
 #include "base/memory.h"
 #include "base/random.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define EPOCH_BYTES 9
-#define EPOCH_LEN 12 /* its base64url form */
+#define EPOCH_BYTES (EPOCH_LEN / 4 * 3)
 
 struct history {
     struct message **ring;
     uint32_t size;
     uint32_t first; /* the place of the oldest */
     uint32_t count;
-    uint64_t last; /* the sequence of the newest; 0: none yet */
+    uint64_t last;    /* the sequence of the newest; 0: none yet */
+    uint64_t expired; /* the last sequence that went because of its time */
     char epoch[EPOCH_LEN + 1];
 };
 
@@ -43,6 +41,9 @@ static void drop_oldest(struct history *h) {
 }
 
 void history_clear(struct history *h) {
+    if (h->count) {
+        h->expired = h->last;
+    }
     while (h->count) {
         drop_oldest(h);
     }
@@ -81,40 +82,81 @@ void history_append(struct history *h, struct message *m, char offset_text[OFFSE
         drop_oldest(h);
     }
     h->last++;
-    int len = snprintf(offset_text, OFFSET_MAX, "%s:%" PRIu64, h->epoch, h->last);
-    m->offset = (struct span){offset_text, (size_t)len};
+    m->offset = offset_write(offset_text, h->epoch, h->last);
     h->ring[(h->first + h->count) % h->size] = message_keep(m);
     h->count++;
 }
 
-/* The sequence of an offset of this log; false for any other text. */
-static bool sequence_of(const struct history *h, struct span offset, uint64_t *sequence) {
-    char digits[24];
-    size_t len = offset.len - EPOCH_LEN - 1;
-    if (offset.len < EPOCH_LEN + 2 || len >= sizeof digits ||
-        memcmp(offset.at, h->epoch, EPOCH_LEN) != 0 || offset.at[EPOCH_LEN] != ':') {
-        return false;
-    }
-    memcpy(digits, offset.at + EPOCH_LEN + 1, len);
-    digits[len] = '\0';
-    char *end;
-    *sequence = strtoull(digits, &end, 10);
-    return digits[0] >= '0' && digits[0] <= '9' && *end == '\0' && *sequence <= h->last;
+const char *history_reason(enum history_status status) {
+    static const char *const reasons[] = {[HISTORY_TRIMMED] = "trimmed",
+                                          [HISTORY_EXPIRED] = "expired",
+                                          [HISTORY_EPOCH] = "epoch",
+                                          [HISTORY_INVALID] = "invalid"};
+    return reasons[status];
 }
 
-void history_read(const struct history *h, struct span after, struct span before, uint32_t limit,
-                  bool *complete, void (*visit)(const struct message *m, void *data), void *data) {
-    uint64_t oldest = h->last - h->count + 1;
-    uint64_t from = oldest;
+uint64_t history_last(const struct history *h) {
+    return h->last;
+}
+
+static uint64_t oldest_of(const struct history *h) {
+    return h->last - h->count + 1;
+}
+
+const struct message *history_at(const struct history *h, uint64_t sequence) {
+    uint64_t oldest = oldest_of(h);
+    return sequence < oldest || sequence > h->last ? NULL : at(h, (uint32_t)(sequence - oldest));
+}
+
+struct span history_offset(const struct history *h, uint64_t sequence, char text[OFFSET_MAX]) {
+    return offset_write(text, h->epoch, sequence);
+}
+
+bool history_has_epoch(const struct history *h, struct span offset) {
+    struct offset o;
+    return offset_read(&o, offset) && span_is(o.epoch, h->epoch);
+}
+
+/* Of a sequence of this log. */
+static enum history_status status_of(const struct history *h, uint64_t sequence) {
+    if (sequence > h->last) {
+        return HISTORY_INVALID;
+    }
+    if (sequence + 1 >= oldest_of(h)) {
+        return HISTORY_OK;
+    }
+    return sequence < h->expired ? HISTORY_EXPIRED : HISTORY_TRIMMED;
+}
+
+enum history_status history_after(const struct history *h, struct span after, uint64_t *sequence) {
+    enum history_status status = HISTORY_INVALID;
+    struct span entry;
+    while (offset_next(&after, &entry)) {
+        struct offset o;
+        if (!offset_read(&o, entry)) {
+            continue;
+        }
+        if (span_is(o.epoch, h->epoch)) {
+            *sequence = o.sequence;
+            return status_of(h, o.sequence);
+        }
+        status = HISTORY_EPOCH;
+    }
+    return status;
+}
+
+enum history_status history_read(const struct history *h, struct span after, struct span before,
+                                 uint32_t limit, void (*visit)(const struct message *m, void *data),
+                                 void *data) {
+    uint64_t from = oldest_of(h);
     uint64_t to = h->last; /* inclusive */
     uint64_t sequence;
-    bool bounded = after.len && sequence_of(h, after, &sequence);
-    *complete = !after.len || bounded;
-    if (bounded) {
-        *complete = sequence + 1 >= oldest;
-        from = sequence + 1 > oldest ? sequence + 1 : oldest;
+    enum history_status status = after.len ? history_after(h, after, &sequence) : HISTORY_OK;
+    bool bounded = after.len && status != HISTORY_EPOCH && status != HISTORY_INVALID;
+    if (bounded && sequence + 1 > from) {
+        from = sequence + 1;
     }
-    if (before.len && sequence_of(h, before, &sequence) && sequence <= to) {
+    if (before.len && history_after(h, before, &sequence) < HISTORY_EPOCH && sequence <= to) {
         to = sequence ? sequence - 1 : 0;
     }
     uint64_t found = to + 1 > from ? to + 1 - from : 0;
@@ -126,6 +168,7 @@ void history_read(const struct history *h, struct span after, struct span before
         }
     }
     for (uint64_t s = from; found && limit && s <= to; s++) {
-        visit(at(h, (uint32_t)(s - oldest)), data);
+        visit(history_at(h, s), data);
     }
+    return status;
 }

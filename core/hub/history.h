@@ -5,24 +5,46 @@
 #define MOONWIRE_HUB_HISTORY_H
 
 #include "hub/message.h"
-
-#define OFFSET_MAX 40
+#include "hub/offset.h"
 
 struct history;
+
+/* Is everything after an offset still there? */
+enum history_status {
+    HISTORY_OK,
+    HISTORY_TRIMMED, /* no: newer messages have taken the place */
+    HISTORY_EXPIRED, /* no: its time was over */
+    HISTORY_EPOCH,   /* it is an offset of another log, or of this room's before a restart */
+    HISTORY_INVALID, /* it is none, or of a message that was never said */
+};
+/* "trimmed", "expired", "epoch", "invalid"; NULL for HISTORY_OK. */
+const char *history_reason(enum history_status status);
 
 struct history *history_new(uint32_t size);
 void history_free(struct history *h);
 void history_resize(struct history *h, uint32_t size); /* keeps the newest */
 /* Gives m its offset (into offset_text, which m->offset then borrows) and keeps a copy. */
 void history_append(struct history *h, struct message *m, char offset_text[OFFSET_MAX]);
-void history_clear(struct history *h); /* The offsets go on where they were. */
+/* Its time is over: drops every message. The offsets go on where they were. */
+void history_clear(struct history *h);
+
+uint64_t history_last(const struct history *h); /* the newest sequence; 0: none yet */
+/* The message with this sequence, which stays owned by the log; NULL: it is not there. */
+const struct message *history_at(const struct history *h, uint64_t sequence);
+struct span history_offset(const struct history *h, uint64_t sequence, char text[OFFSET_MAX]);
+/* Is this an offset of this log, valid or not? */
+bool history_has_epoch(const struct history *h, struct span offset);
+/* Where a reader stands who has seen everything up to `after`: an offset, or a list of them
+ * (hub/offset.h) of which the one with this log's epoch is meant. *sequence is set for HISTORY_OK,
+ * HISTORY_TRIMMED and HISTORY_EXPIRED. */
+enum history_status history_after(const struct history *h, struct span after, uint64_t *sequence);
 
 /* Reads oldest first: those after (exclusive) and before (exclusive) these offsets, at most
  * `limit`: the newest ones, or the oldest ones if `after` is given. Empty spans: no bound. An
- * offset of another epoch or one that is none: as if not given, and *complete is false; *complete
- * is also false when entries after `after` have been trimmed. visit gets messages that stay owned
- * by the history. */
-void history_read(const struct history *h, struct span after, struct span before, uint32_t limit,
-                  bool *complete, void (*visit)(const struct message *m, void *data), void *data);
+ * `after` that is HISTORY_EPOCH or HISTORY_INVALID is as if not given; the result says so, or that
+ * some after it are gone. visit gets messages that stay owned by the history. */
+enum history_status history_read(const struct history *h, struct span after, struct span before,
+                                 uint32_t limit, void (*visit)(const struct message *m, void *data),
+                                 void *data);
 
 #endif

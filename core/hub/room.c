@@ -215,15 +215,18 @@ static uint64_t ttl_of(const struct room *room) {
     return ttl ? ttl : DEFAULT_TTL;
 }
 
+/* An empty log stays for as long again, so that who comes back hears that its time was over, or
+ * that nothing was missed. */
 void rooms_expire(struct hub *hub) {
     struct room *room;
     struct room *next;
     for (room = TAILQ_FIRST(&hub->logs); room; room = next) {
         next = TAILQ_NEXT(room, log_link);
-        if (hub->now - room->last_publish < ttl_of(room)) {
+        uint64_t idle = hub->now - room->last_publish;
+        if (idle < ttl_of(room)) {
             continue;
         }
-        if (room->held == 0) {
+        if (room->held == 0 && idle / 2 >= ttl_of(room)) {
             room_free(room);
         } else {
             history_clear(room->history);

@@ -222,13 +222,13 @@ int gather_history(lua_State *L) {
     uint32_t limit = option_limit(L);
     struct history *h = room_history(a->scope->ns, audience_name(a));
     struct notes notes = {NULL, 0};
-    bool complete = true;
+    enum history_status status = HISTORY_OK;
 
     if (h) {
-        history_read(h, after, before, limit, &complete, note, &notes);
+        (void)history_read(h, after, before, limit, note, &notes);
         notes.messages = lua_newuserdatauv(L, (notes.count + 1) * sizeof *notes.messages, 0);
         notes.count = 0;
-        history_read(h, after, before, limit, &complete, note, &notes);
+        status = history_read(h, after, before, limit, note, &notes);
     }
     lua_createtable(L, (int)notes.count, 0);
     json_mark_array(L, -1);
@@ -236,6 +236,10 @@ int gather_history(lua_State *L) {
         push_message(L, notes.messages[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    lua_pushboolean(L, complete);
-    return 2;
+    lua_pushboolean(L, status == HISTORY_OK);
+    if (status == HISTORY_OK) {
+        return 2;
+    }
+    lua_pushstring(L, history_reason(status));
+    return 3;
 }

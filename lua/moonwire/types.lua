@@ -232,10 +232,13 @@ function room:members() end
 
 --- What was said, oldest first: { event, data (or args, where there were several), offset }, or for
 --- raw frames { data, kind, offset }. With `after` the oldest ones behind it, otherwise the newest.
---- `complete` is false where messages after `after` are no longer there, or it is unknown.
+--- `complete` is false where messages after `after` are no longer there, or it is unknown; then
+--- `reason` says why: "trimmed" (there were more than `size`), "expired" (`ttl` was over), "epoch" (of
+--- another log, or the server has been restarted since), "invalid" (no offset, or one of the future).
 ---@param options? { after: string?, before: string?, limit: integer? }
 ---@return table[] messages
 ---@return boolean complete
+---@return string? reason
 function room:history(options) end
 
 --- All connections of a user.

@@ -408,16 +408,15 @@ static void note_event(const struct message *m, void *data) {
 }
 
 static void read_log(const char *room, struct span after, uint32_t limit, const char *expected,
-                     bool complete) {
+                     enum history_status expected_status) {
     struct writer out = {0};
-    bool is_complete;
-    history_read(room_history(house.ns, span_of(room)), after, (struct span){0}, limit,
-                 &is_complete, note_event, &out);
+    enum history_status status = history_read(room_history(house.ns, span_of(room)), after,
+                                              (struct span){0}, limit, note_event, &out);
     assert_int_equal(writer_len(&out), strlen(expected));
     if (expected[0]) {
         assert_memory_equal(writer_span(&out).at, expected, strlen(expected));
     }
-    assert_int_equal(is_complete, complete);
+    assert_int_equal(status, expected_status);
     writer_deinit(&out);
 }
 
@@ -432,15 +431,15 @@ static void a_log_has_offsets_and_a_bound(void **state) {
         hub_publish(house.ns, SPAN("log:1"), &m, NULL, offsets[i]);
         message_deinit(&m);
     }
-    read_log("log:1", (struct span){0}, 100, "cde", true);
-    read_log("log:1", (struct span){0}, 2, "de", true);
-    read_log("log:1", span_of(offsets[2]), 100, "de", true);
-    read_log("log:1", span_of(offsets[2]), 1, "d", true);
-    read_log("log:1", span_of(offsets[1]), 100, "cde", true);
-    read_log("log:1", span_of(offsets[0]), 100, "cde", false);
-    read_log("log:1", span_of(offsets[4]), 100, "", true);
-    read_log("log:1", SPAN("other:3"), 100, "cde", false);
-    read_log("log:1", (struct span){0}, 0, "", true);
+    read_log("log:1", (struct span){0}, 100, "cde", HISTORY_OK);
+    read_log("log:1", (struct span){0}, 2, "de", HISTORY_OK);
+    read_log("log:1", span_of(offsets[2]), 100, "de", HISTORY_OK);
+    read_log("log:1", span_of(offsets[2]), 1, "d", HISTORY_OK);
+    read_log("log:1", span_of(offsets[1]), 100, "cde", HISTORY_OK);
+    read_log("log:1", span_of(offsets[0]), 100, "cde", HISTORY_TRIMMED);
+    read_log("log:1", span_of(offsets[4]), 100, "", HISTORY_OK);
+    read_log("log:1", SPAN("other:3"), 100, "cde", HISTORY_INVALID);
+    read_log("log:1", (struct span){0}, 0, "", HISTORY_OK);
     struct fake *a = join_as(&ops_ws, NULL, "log:1");
     publish("log:1", "f", NULL);
     assert_heard(a, "f@log:1#6;");
@@ -453,13 +452,13 @@ static void logs_follow_a_new_policy(void **state) {
         publish("log:big", event, NULL);
         publish("log:1", event, NULL);
     }
-    read_log("log:big", (struct span){0}, 100, "cdefghijkl", true);
+    read_log("log:big", (struct span){0}, 100, "cdefghijkl", HISTORY_OK);
     house.settings.rooms = house.policies + 1; /* log:big now is one of log:* */
     house.settings.room_count = 1;
     ns_configure(house.ns, &house.settings);
-    read_log("log:big", (struct span){0}, 100, "jkl", true);
+    read_log("log:big", (struct span){0}, 100, "jkl", HISTORY_OK);
     publish("log:big", "m", NULL);
-    read_log("log:big", (struct span){0}, 100, "klm", true);
+    read_log("log:big", (struct span){0}, 100, "klm", HISTORY_OK);
     house.settings.room_count = 0;
     ns_configure(house.ns, &house.settings);
     assert_null(room_history(house.ns, SPAN("log:big")));
@@ -474,13 +473,71 @@ static void logs_and_namespaces_go_when_their_time_is_over(void **state) {
     hub_set_now(house.hub, 1000 + 3600 * 1000 - 1);
     hub_sweep(house.hub);
     assert_null(hub_ns(house.hub, SPAN("/passing"), false));
-    read_log("log:1", (struct span){0}, 10, "a", true);
+    read_log("log:1", (struct span){0}, 10, "a", HISTORY_OK);
     hub_set_now(house.hub, 1000 + 3600 * 1000);
     hub_sweep(house.hub);
-    assert_null(room_history(house.ns, SPAN("log:1")));
-    read_log("log:2", (struct span){0}, 10, "", true);
+    read_log("log:1", (struct span){0}, 10, "", HISTORY_OK);
+    read_log("log:2", (struct span){0}, 10, "", HISTORY_OK);
     publish("log:2", "b", NULL);
     assert_heard(member, "a@log:2#1;b@log:2#2;");
+    hub_set_now(house.hub, 1000 + 2 * 3600 * 1000);
+    hub_sweep(house.hub);
+    assert_null(room_history(house.ns, SPAN("log:1")));
+    assert_non_null(room_history(house.ns, SPAN("log:2")));
+}
+
+/* Says n messages; their offsets. */
+static void say(const char *room, int n, char offsets[][OFFSET_MAX]) {
+    for (int i = 0; i < n; i++) {
+        struct message m;
+        message_init(&m, MESSAGE_EVENT);
+        m.event = SPAN("e");
+        hub_publish(house.ns, span_of(room), &m, NULL, offsets[i]);
+        message_deinit(&m);
+    }
+}
+
+static void assert_after(const char *room, struct span after, enum history_status expected,
+                         uint64_t sequence) {
+    uint64_t found = 0;
+    assert_int_equal(history_after(room_history(house.ns, span_of(room)), after, &found), expected);
+    assert_int_equal(found, sequence);
+}
+
+static void a_reader_hears_why_something_is_gone(void **state) {
+    (void)state;
+    char offsets[5][OFFSET_MAX];
+    char other[1][OFFSET_MAX];
+    char text[OFFSET_MAX];
+    char list[200];
+    say("log:1", 5, offsets);
+    say("log:2", 1, other);
+    const struct history *h = room_history(house.ns, SPAN("log:1"));
+    assert_int_equal(history_last(h), 5);
+    assert_null(history_at(h, 2));
+    assert_null(history_at(h, 6));
+    assert_true(span_is(history_at(h, 3)->offset, offsets[2]));
+    assert_after("log:1", span_of(offsets[4]), HISTORY_OK, 5);
+    assert_after("log:1", span_of(offsets[1]), HISTORY_OK, 2);
+    assert_after("log:1", span_of(offsets[0]), HISTORY_TRIMMED, 1);
+    assert_after("log:1", history_offset(h, 0, text), HISTORY_TRIMMED, 0);
+    assert_after("log:1", history_offset(h, 6, text), HISTORY_INVALID, 6);
+    assert_after("log:1", history_offset(h, UINT64_MAX, text), HISTORY_INVALID, UINT64_MAX);
+    assert_after("log:1", span_of(other[0]), HISTORY_EPOCH, 0);
+    assert_after("log:1", SPAN("garbage"), HISTORY_INVALID, 0);
+    snprintf(list, sizeof list, "x,%s, %s ,", other[0], offsets[3]);
+    assert_after("log:1", span_of(list), HISTORY_OK, 4);
+    snprintf(list, sizeof list, "%s,garbage", other[0]);
+    assert_after("log:1", span_of(list), HISTORY_EPOCH, 0);
+    hub_set_now(house.hub, 1000 + 3600 * 1000);
+    hub_sweep(house.hub);
+    assert_after("log:1", span_of(offsets[4]), HISTORY_OK, 5);
+    assert_after("log:1", span_of(offsets[3]), HISTORY_EXPIRED, 4);
+    hub_sweep(house.hub);
+    say("log:1", 4, offsets);
+    assert_after("log:1", span_of(offsets[0]), HISTORY_OK, 6);
+    assert_after("log:1", history_offset(h, 5, text), HISTORY_TRIMMED, 5);
+    assert_after("log:1", history_offset(h, 4, text), HISTORY_EXPIRED, 4);
 }
 
 static void a_rate_is_a_token_bucket(void **state) {
@@ -532,6 +589,7 @@ int main(void) {
         TEST(a_log_has_offsets_and_a_bound),
         TEST(logs_follow_a_new_policy),
         TEST(logs_and_namespaces_go_when_their_time_is_over),
+        TEST(a_reader_hears_why_something_is_gone),
         TEST(a_rate_is_a_token_bucket),
         TEST(ids_name_one_client),
     };
