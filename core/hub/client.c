@@ -42,7 +42,8 @@ void client_open(struct client *c, struct ns *ns, const char *user_id) {
     c->stamp = 0;
     c->rate_tokens = ns->settings ? ns->settings->burst * 1000 : 0;
     c->rate_time = (uint32_t)hub->now;
-    hub_add_client(hub, c);
+    random_bytes(&c->nonce, sizeof c->nonce);
+    c->slot = slots_add(&hub->clients, c);
     c->ns_index = ns->count;
     clients_push(&ns->clients, &ns->count, &ns->cap, c);
     c->user = user_id ? room_add(room_get(ns, &ns->users, span_of(user_id)), c) : NULL;
@@ -81,7 +82,7 @@ void client_release(struct client *c) {
     if (c->user) {
         room_release(c->user);
     }
-    hub_remove_client(ns->hub, c);
+    slots_remove(&ns->hub->clients, c->slot);
     free(c->closing);
     c->ops->free(c);
     ns_unref(ns);
@@ -106,41 +107,20 @@ void client_id(const struct client *c, char out[CLIENT_ID_LEN + 1]) {
 
 struct client *hub_client(struct hub *hub, struct span text) {
     struct id_bytes id;
-    if (text.len != CLIENT_ID_LEN || base64_decode(&id, text) != (long)sizeof id ||
-        id.slot >= hub->slot_count) {
+    if (text.len != CLIENT_ID_LEN || base64_decode(&id, text) != (long)sizeof id) {
         return NULL;
     }
-    struct client *c = hub->clients[id.slot];
+    struct client *c = slots_get(&hub->clients, id.slot);
     return c && c->nonce == id.nonce && !c->closing ? c : NULL;
 }
 
 void hub_disconnect_all(struct hub *hub, int code, const char *reason) {
-    for (uint32_t slot = 0; slot < hub->slot_count; slot++) {
-        struct client *c = hub->clients[slot];
+    for (uint32_t slot = 0; slot < hub->clients.end; slot++) {
+        struct client *c = slots_get(&hub->clients, slot);
         if (c && c->ops->wire != WIRE_POST) {
             client_disconnect(c, code, reason);
         }
     }
-}
-
-void hub_add_client(struct hub *hub, struct client *c) {
-    random_bytes(&c->nonce, sizeof c->nonce);
-    if (hub->free_count) {
-        c->slot = hub->free_slots[--hub->free_count];
-        hub->clients[c->slot] = c;
-    } else {
-        c->slot = hub->slot_count;
-        clients_push(&hub->clients, &hub->slot_count, &hub->slot_cap, c);
-    }
-}
-
-void hub_remove_client(struct hub *hub, struct client *c) {
-    hub->clients[c->slot] = NULL;
-    if (hub->free_count == hub->free_cap) {
-        hub->free_cap = hub->free_cap ? hub->free_cap * 2 : 64;
-        hub->free_slots = memory_resize(hub->free_slots, hub->free_cap * sizeof *hub->free_slots);
-    }
-    hub->free_slots[hub->free_count++] = c->slot;
 }
 
 bool client_admit(struct client *c, uint64_t now_ms) {

@@ -38,13 +38,12 @@ void hub_free(struct hub *hub) {
         ns_free(ns);
     }
     membership_set_deinit(&hub->memberships);
-    free(hub->clients);
-    free(hub->free_slots);
+    slots_deinit(&hub->clients);
     free(hub);
 }
 
 size_t hub_count(const struct hub *hub) {
-    return hub->slot_count - hub->free_count;
+    return slots_count(&hub->clients);
 }
 
 void hub_set_now(struct hub *hub, uint64_t now_ms) {

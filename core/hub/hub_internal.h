@@ -2,6 +2,7 @@
 #ifndef MOONWIRE_HUB_HUB_INTERNAL_H
 #define MOONWIRE_HUB_HUB_INTERNAL_H
 
+#include "base/slots.h"
 #include "base/table.h"
 #include "hub/history.h"
 #include "hub/hub.h"
@@ -74,17 +75,8 @@ struct hub {
     struct ns *namespaces;
     struct membership_set memberships;
     TAILQ_HEAD(, room) logs;
-    struct client **clients; /* by slot; NULL: free */
-    uint32_t *free_slots;
-    uint32_t slot_count;
-    uint32_t slot_cap;
-    uint32_t free_count;
-    uint32_t free_cap;
+    struct slots clients; /* by client->slot */
 };
-
-/* client.c: the table of clients by id. */
-void hub_add_client(struct hub *hub, struct client *c);
-void hub_remove_client(struct hub *hub, struct client *c);
 
 /* room.c */
 struct room *room_find(struct room *table, struct span name);

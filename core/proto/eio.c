@@ -6,9 +6,8 @@
 #include "proto/eio_gzip.h"
 #include "proto/eio_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
-
-#define SID_BYTES 15
 
 void eio_server_init(struct eio_server *server, struct io *io, const struct config *config) {
     *server = (struct eio_server){.config = config};
@@ -18,13 +17,17 @@ void eio_server_init(struct eio_server *server, struct io *io, const struct conf
 void eio_server_deinit(struct eio_server *server) {
     ws_shared_deinit(&server->shared);
     eio_gzip_free(server->gzip);
+    slots_deinit(&server->sessions);
     writer_deinit(&server->scratch);
 }
 
 void eio_server_drain(struct eio_server *server) {
-    struct eio *e = NULL, *next = NULL;
     server->draining = true;
-    HASH_ITER (hh, server->sessions, e, next) {
+    for (uint32_t slot = 0; slot < server->sessions.end; slot++) {
+        struct eio *e = slots_get(&server->sessions, slot);
+        if (!e) {
+            continue;
+        }
         if (e->state == EIO_CLOSING) {
             eio_finish(e, "forced close", "1");
         } else {
@@ -34,15 +37,16 @@ void eio_server_drain(struct eio_server *server) {
 }
 
 size_t eio_server_count(const struct eio_server *server) {
-    return HASH_COUNT(server->sessions) + server->sockets;
+    return slots_count(&server->sessions) + server->sockets;
 }
 
 struct eio *eio_find(const struct eio_server *server, struct span sid) {
-    struct eio *e = NULL;
-    if (sid.len == EIO_SID_LEN) {
-        HASH_FIND(hh, server->sessions, sid.at, EIO_SID_LEN, e);
+    struct eio_sid wanted;
+    if (sid.len != EIO_SID_LEN || base64_decode(&wanted, sid) != (long)sizeof wanted) {
+        return NULL;
     }
-    return e;
+    struct eio *e = slots_get(&server->sessions, wanted.slot);
+    return e && memcmp(&e->sid, &wanted, sizeof wanted) == 0 ? e : NULL;
 }
 
 /* --- the heartbeat -------------------------------------------------------------------------- */
@@ -82,35 +86,40 @@ static void on_heartbeat(struct timeout *timeout) {
 
 struct eio *eio_new(struct eio_server *server, const struct eio_handler *handler,
                     const struct request *r) {
-    unsigned char bytes[SID_BYTES];
     struct eio *e = memory_zalloc(handler->size);
     e->server = server;
     e->handler = handler;
     e->request = request_keep(r);
     e->heartbeat.expired = on_heartbeat;
-    random_bytes(bytes, sizeof bytes);
-    base64url_encode(e->sid, bytes, sizeof bytes);
-    HASH_ADD(hh, server->sessions, sid, EIO_SID_LEN, e);
+    random_bytes(e->sid.secret, sizeof e->sid.secret);
+    e->sid.slot = slots_add(&server->sessions, e);
     return e;
+}
+
+static void sid_text(const struct eio *e, char out[EIO_SID_LEN + 1]) {
+    base64url_encode(out, &e->sid, sizeof e->sid);
+    out[EIO_SID_LEN] = '\0';
 }
 
 void eio_put_open(const struct eio *e, struct writer *out) {
     const struct config *config = e->server->config;
     bool upgrades = !e->ws && config->socketio_upgrades && config->socketio_transports &&
                     strstr(config->socketio_transports, "websocket");
+    char sid[EIO_SID_LEN + 1];
+    sid_text(e, sid);
     writer_printf(out,
                   "0{\"sid\":\"%s\",\"upgrades\":[%s],\"pingInterval\":%llu,\"pingTimeout\":%llu,"
                   "\"maxPayload\":%zu}",
-                  e->sid, upgrades ? "\"websocket\"" : "",
-                  (unsigned long long)config->ping_interval,
+                  sid, upgrades ? "\"websocket\"" : "", (unsigned long long)config->ping_interval,
                   (unsigned long long)config->ping_timeout, config->socketio_payload);
 }
 
 void eio_put_cookie(const struct eio *e, struct writer *fields) {
     const char *name = e->server->config->socketio_cookie;
     if (name) {
-        writer_printf(fields, "Set-Cookie: %s=%s; Path=/; HttpOnly; SameSite=Lax\r\n", name,
-                      e->sid);
+        char sid[EIO_SID_LEN + 1];
+        sid_text(e, sid);
+        writer_printf(fields, "Set-Cookie: %s=%s; Path=/; HttpOnly; SameSite=Lax\r\n", name, sid);
     }
 }
 
@@ -209,7 +218,7 @@ static void run_free(struct deferred *deferred) {
 /* Not now: whoever called may still have it in his hands. */
 static void free_if_done(struct eio *e) {
     if (e->state == EIO_CLOSED && e->released) {
-        e->late.run = run_free;
+        e->late = (struct deferred){.run = run_free};
         io_defer_closed(io_of(e), &e->late);
     }
 }
@@ -217,7 +226,7 @@ static void free_if_done(struct eio *e) {
 static void end(struct eio *e) {
     e->state = EIO_CLOSED;
     timeout_stop(&e->heartbeat);
-    HASH_DEL(e->server->sessions, e);
+    slots_remove(&e->server->sessions, e->sid.slot);
     if (e->polling) {
         eio_polling_free(e->polling);
     }

@@ -4,7 +4,7 @@
 #ifndef MOONWIRE_PROTO_EIO_H
 #define MOONWIRE_PROTO_EIO_H
 
-#include "base/table.h"
+#include "base/slots.h"
 #include "http/http.h"
 #include "proto/eio_codec.h"
 #include "proto/ws_conn.h"
@@ -18,8 +18,8 @@ struct eio_ws;
 struct eio_server {
     struct ws_shared shared;
     const struct config *config;
-    struct eio *sessions; /* by sid */
-    size_t sockets;       /* WebSockets that are there, closing ones too */
+    struct slots sessions;
+    size_t sockets; /* WebSockets that are there, closing ones too */
     bool draining;
     struct eio_gzip *gzip; /* proto/eio_gzip */
     struct writer scratch;
@@ -43,7 +43,12 @@ struct eio_handler {
     void (*on_closed)(struct eio *e, const char *reason);
 };
 
-#define EIO_SID_LEN 20 /* of 15 random bytes */
+/* A session's id as clients know it, and what it is made of. */
+#define EIO_SID_LEN 20
+struct eio_sid {
+    uint32_t slot;            /* in server->sessions */
+    unsigned char secret[11]; /* that nobody can guess */
+} __attribute__((packed));
 
 /* Embedded by its user; private but for what is said to be otherwise. */
 struct eio {
@@ -52,15 +57,16 @@ struct eio {
     struct eio_ws *ws;         /* NULL: it is polling */
     const struct eio_handler *handler;
     struct eio_polling *polling; /* NULL: over a WebSocket from the start, or upgraded */
-    UT_hash_handle hh;
-    struct timeout heartbeat; /* until the next ping, the answer to it, or the end of closing */
-    struct deferred late;     /* its freeing */
-    uint8_t state;
-    bool pinged;
-    bool refreshed; /* a packet has given it more time for the answer to this ping */
-    bool full;      /* on_message has returned false */
-    bool released;  /* by its user */
-    char sid[EIO_SID_LEN + 1];
+    union {
+        struct timeout heartbeat; /* until the next ping, the answer to it, or the end of closing */
+        struct deferred late;     /* its freeing, when no heartbeat follows */
+    };
+    struct eio_sid sid;
+    uint8_t state : 2;
+    bool pinged : 1;
+    bool refreshed : 1; /* a packet has given it more time for the answer to this ping */
+    bool full : 1;      /* on_message has returned false */
+    bool released : 1;  /* by its user */
 };
 
 /* Answers a request to an endpoint: a handshake, a poll, a POST, an upgrade, or an error. */

@@ -13,7 +13,6 @@ enum eio_state {
 /* A WebSocket that carries a session, or is on its way to. */
 struct eio_ws {
     struct ws_conn ws;
-    struct eio_server *server;
     struct eio *session; /* NULL: none any more */
 };
 

@@ -4,6 +4,7 @@
 
 #include "proto/event.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct plain {

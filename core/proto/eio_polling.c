@@ -7,6 +7,7 @@
 #include "proto/eio_gzip.h"
 #include "proto/eio_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define CHECK_INTERVAL 100 /* ms that a poll may wait while a probe is on */

@@ -7,16 +7,21 @@
 #include "proto/ws.h"
 #include "proto/ws_handshake.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct eio_ws *of_conn(const struct ws_conn *w) {
     return (struct eio_ws *)((char *)(uintptr_t)w - offsetof(struct eio_ws, ws));
 }
 
+static struct eio_server *server_of(const struct ws_conn *w) {
+    return (struct eio_server *)((char *)w->shared - offsetof(struct eio_server, shared));
+}
+
 /* --- sending -------------------------------------------------------------------------------- */
 
 static void put_frame(struct eio_ws *w, enum ws_opcode opcode, struct span payload) {
-    struct arena *arena = &w->server->shared.io->arena;
+    struct arena *arena = &w->ws.shared->io->arena;
     char *frame = arena_reserve(arena, WS_OUT_HEADER_MAX + payload.len);
     size_t len = ws_header_write(frame, opcode, false, payload.len);
     if (payload.len) {
@@ -106,7 +111,7 @@ static bool on_probe(struct eio *e, const struct eio_packet *packet) {
 /* --- the WebSocket's events ----------------------------------------------------------------- */
 
 static size_t max_payload(const struct ws_conn *ws) {
-    return of_conn(ws)->server->config->socketio_payload;
+    return server_of(ws)->config->socketio_payload;
 }
 
 static bool on_message(struct ws_conn *ws, struct span bytes, bool binary) {
@@ -146,9 +151,8 @@ static void on_closing(struct ws_conn *ws, const char *reason) {
 }
 
 static void on_gone(struct ws_conn *ws) {
-    struct eio_ws *w = of_conn(ws);
-    w->server->sockets--;
-    free(w);
+    server_of(ws)->sockets--;
+    free(of_conn(ws));
 }
 
 const struct ws_conn_handler eio_ws_events = {.silent = true,
@@ -170,7 +174,6 @@ static struct eio_ws *accept_ws(struct eio_server *server, struct eio *e, struct
     struct eio_ws *w = NULL;
     if (conn) {
         w = memory_zalloc(sizeof *w);
-        w->server = server;
         w->session = e;
         server->sockets++;
         ws_conn_start(&w->ws, &server->shared, conn, 0);

@@ -8,6 +8,7 @@
 #include "proto/sio_codec.h"
 #include "proto/sio_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_NAMESPACES 32  /* of a connection */
@@ -26,12 +27,58 @@ static struct sio_conn *of_eio(struct eio *e) {
     return (struct sio_conn *)e;
 }
 
+/* --- what is under way ----------------------------------------------------------------------- */
+
+static void on_connect_timeout(struct timeout *timeout);
+
+/* For writing: made when it is needed. */
+static struct sio_pending *pending(struct sio_conn *conn) {
+    if (!conn->pending) {
+        conn->pending = memory_zalloc(sizeof *conn->pending);
+        conn->pending->connect.expired = on_connect_timeout;
+        conn->pending->conn = conn;
+    }
+    return conn->pending;
+}
+
+static void drop_if_idle(struct sio_conn *conn) {
+    struct sio_pending *p = conn->pending;
+    if (p && !p->connect.class && LIST_EMPTY(&p->asking) && !p->partial) {
+        free(p);
+        conn->pending = NULL;
+    }
+}
+
+static void partial_free(struct sio_partial *partial) {
+    if (partial) {
+        buf_unref(partial->text);
+        writer_deinit(&partial->attachments);
+        free(partial);
+    }
+}
+
+static void drop_pending(struct sio_conn *conn) {
+    struct sio_pending *p = conn->pending;
+    struct sio_asking *asking;
+    if (!p) {
+        return;
+    }
+    timeout_stop(&p->connect);
+    while ((asking = LIST_FIRST(&p->asking))) {
+        LIST_REMOVE(asking, link);
+        asking->conn = NULL;
+    }
+    partial_free(p->partial);
+    p->partial = NULL;
+    drop_if_idle(conn);
+}
+
 /* --- the end -------------------------------------------------------------------------------- */
 
 /* All clients hear of it; they stay until the app has released them. */
 static void close_clients(struct sio_conn *conn, const char *reason) {
     struct sio_client *c;
-    LIST_FOREACH (c, &conn->clients, link) {
+    SLIST_FOREACH (c, &conn->clients, link) {
         client_closed(&c->client, reason);
     }
 }
@@ -50,48 +97,32 @@ static void refuse_packet(struct sio_conn *conn) {
     end(conn);
 }
 
-static void drop_partial(struct sio_conn *conn) {
-    if (conn->partial) {
-        buf_unref(conn->partial->text);
-        writer_deinit(&conn->partial->attachments);
-        free(conn->partial);
-        conn->partial = NULL;
-    }
-}
-
 static void on_closed(struct eio *e, const char *reason) {
     struct sio_conn *conn = of_eio(e);
     struct sio_client *c;
-    struct sio_asking *asking;
-    timeout_stop(&conn->connect);
     close_clients(conn, reason);
-    while ((c = LIST_FIRST(&conn->clients))) {
+    while ((c = SLIST_FIRST(&conn->clients))) {
         sio_client_detach(c);
     }
-    while ((asking = LIST_FIRST(&conn->asking))) {
-        LIST_REMOVE(asking, link);
-        asking->conn = NULL;
-    }
-    drop_partial(conn);
+    drop_pending(conn);
     eio_release(e);
 }
 
 static void on_connect_timeout(struct timeout *timeout) {
-    end((struct sio_conn *)((char *)timeout - offsetof(struct sio_conn, connect)));
+    end(((struct sio_pending *)timeout)->conn);
 }
 
 static void on_open(struct eio *e, void *data) {
     struct sio_conn *conn = of_eio(e);
     conn->server = data;
-    LIST_INIT(&conn->clients);
-    LIST_INIT(&conn->asking);
-    conn->connect.expired = on_connect_timeout;
-    timeout_start(e->server->shared.io, &conn->connect, e->server->config->connect_timeout);
+    SLIST_INIT(&conn->clients);
+    timeout_start(e->server->shared.io, &pending(conn)->connect,
+                  e->server->config->connect_timeout);
 }
 
 static void on_upgrade(struct eio *e) {
     struct sio_client *c;
-    LIST_FOREACH (c, &of_eio(e)->clients, link) {
+    SLIST_FOREACH (c, &of_eio(e)->clients, link) {
         sio_client_upgrade(c);
     }
 }
@@ -101,7 +132,7 @@ static void on_upgrade(struct eio *e) {
 /* One that closes is found only where there is no other. */
 static struct sio_client *find_client(const struct sio_conn *conn, struct span ns) {
     struct sio_client *found = NULL, *c;
-    LIST_FOREACH (c, &conn->clients, link) {
+    SLIST_FOREACH (c, &conn->clients, link) {
         if (span_equal(ns_name(c->client.ns), ns) && (!found || !c->client.closing)) {
             found = c;
         }
@@ -110,8 +141,8 @@ static struct sio_client *find_client(const struct sio_conn *conn, struct span n
 }
 
 static bool is_asking(const struct sio_conn *conn, struct span ns) {
-    const struct sio_asking *asking;
-    LIST_FOREACH (asking, &conn->asking, link) {
+    const struct sio_asking *asking = conn->pending ? LIST_FIRST(&conn->pending->asking) : NULL;
+    for (; asking; asking = LIST_NEXT(asking, link)) {
         if (span_equal(ns_name(asking->ns), ns)) {
             return true;
         }
@@ -132,6 +163,10 @@ static void on_authenticated(struct question *q, const struct verdict *verdict) 
     if (conn) {
         LIST_REMOVE(asking, link);
         conn->count--;
+        if (verdict->allowed) {
+            timeout_stop(&conn->pending->connect);
+        }
+        drop_if_idle(conn);
     }
     if (conn && verdict->allowed) {
         sio_client_open(conn, asking->ns, verdict);
@@ -149,7 +184,7 @@ static void on_authenticated(struct question *q, const struct verdict *verdict) 
 static bool is_crowded(const struct sio_conn *conn) {
     const struct sio_client *c;
     uint32_t there = conn->count;
-    LIST_FOREACH (c, &conn->clients, link) {
+    SLIST_FOREACH (c, &conn->clients, link) {
         there -= c->client.closing != NULL;
     }
     return there >= MAX_NAMESPACES || conn->count >= 2 * MAX_NAMESPACES;
@@ -176,7 +211,7 @@ static bool connect_ns(struct sio_conn *conn, const struct sio_packet *p) {
     asking->conn = conn;
     asking->app = app;
     asking->ns = ns_ref(ns);
-    LIST_INSERT_HEAD(&conn->asking, asking, link);
+    LIST_INSERT_HEAD(&pending(conn)->asking, asking, link);
     conn->count++;
     app->on_auth(app, ns, conn->eio.request, p->payload, &asking->question);
     return true;
@@ -236,15 +271,15 @@ static void start_partial(struct sio_conn *conn, struct span text, uint32_t coun
     struct sio_partial *partial = memory_zalloc(sizeof *partial);
     partial->text = buf_copy(text.at, text.len);
     partial->missing = count;
-    conn->partial = partial;
+    pending(conn)->partial = partial;
 }
 
 static bool on_text(struct sio_conn *conn, struct span text) {
     struct sio_packet p;
-    bool good = !conn->partial && sio_packet_read(&p, text);
-    if (conn->partial) {
+    if (conn->pending && conn->pending->partial) {
         return false;
     }
+    bool good = sio_packet_read(&p, text);
     if (good && p.attachments) {
         start_partial(conn, text, p.attachments);
     } else if (good) {
@@ -255,7 +290,7 @@ static bool on_text(struct sio_conn *conn, struct span text) {
 }
 
 static bool on_binary(struct sio_conn *conn, struct span bytes) {
-    struct sio_partial *partial = conn->partial;
+    struct sio_partial *partial = conn->pending ? conn->pending->partial : NULL;
     size_t most = conn->eio.server->config->socketio_payload * ATTACHMENTS_SIZE;
     if (!partial || writer_len(&partial->attachments) + bytes.len > most) {
         return false;
@@ -263,14 +298,13 @@ static bool on_binary(struct sio_conn *conn, struct span bytes) {
     attachments_put(&partial->attachments, bytes);
     if (--partial->missing == 0) {
         struct sio_packet p;
-        conn->partial = NULL;
+        conn->pending->partial = NULL;
+        drop_if_idle(conn);
         if (sio_packet_read(&p, (struct span){partial->text->bytes, partial->text->len})) {
             on_packet(conn, &p, writer_span(&partial->attachments));
         }
         sio_packet_deinit(&p);
-        buf_unref(partial->text);
-        writer_deinit(&partial->attachments);
-        free(partial);
+        partial_free(partial);
     }
     return true;
 }
@@ -307,9 +341,10 @@ void sio_server_free(struct sio_server *server) {
 }
 
 void sio_server_drain(struct sio_server *server) {
-    struct eio *e = NULL, *next = NULL;
-    HASH_ITER (hh, server->engine->sessions, e, next) {
-        if (e->handler == &handler) {
+    const struct slots *sessions = &server->engine->sessions;
+    for (uint32_t slot = 0; slot < sessions->end; slot++) {
+        struct eio *e = slots_get(sessions, slot);
+        if (e && e->handler == &handler) {
             close_clients(of_eio(e), "server shutting down");
         }
     }

@@ -5,6 +5,7 @@
 #include "proto/sio_codec.h"
 #include "proto/sio_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define SCRATCH_KEPT (64 << 10)
@@ -149,7 +150,7 @@ static void resume(struct client *c) {
 void sio_client_detach(struct sio_client *c) {
     if (c->conn) {
         resume(&c->client);
-        LIST_REMOVE(c, link);
+        SLIST_REMOVE(&c->conn->clients, c, sio_client, link);
         c->conn->count--;
         c->conn = NULL;
     }
@@ -225,12 +226,11 @@ void sio_client_open(struct sio_conn *conn, struct ns *ns, const struct verdict 
     struct writer text = {0};
     char id[CLIENT_ID_LEN + 1];
     LIST_INIT(&c->acks);
-    LIST_INSERT_HEAD(&conn->clients, c, link);
+    SLIST_INSERT_HEAD(&conn->clients, c, link);
     conn->count++;
     c->conn = conn;
     c->client.ops = conn->eio.ws ? &ws_ops : &polling_ops;
     c->client.script = verdict->script;
-    timeout_stop(&conn->connect);
     client_open(&c->client, ns, verdict->user_id);
     client_id(&c->client, id);
     sio_put_connect(&text, ns_name(ns), id);

@@ -23,22 +23,28 @@ struct sio_partial {
     uint32_t missing;
 };
 
+/* What is under way on a connection; one that is idle has none. */
+struct sio_pending {
+    struct timeout connect; /* until the first namespace is entered */
+    struct sio_conn *conn;
+    LIST_HEAD(, sio_asking) asking; /* on_auth has not answered yet */
+    struct sio_partial *partial;
+};
+
 struct sio_conn {
     struct eio eio; /* first */
     struct sio_server *server;
-    LIST_HEAD(, sio_client) clients;
-    LIST_HEAD(, sio_asking) asking; /* on_auth has not answered yet */
-    struct sio_partial *partial;
-    struct timeout connect; /* until the first namespace is entered */
-    uint32_t count;         /* of clients and asking */
-    uint32_t full;          /* clients whose line is full */
+    SLIST_HEAD(, sio_client) clients;
+    struct sio_pending *pending; /* NULL: nothing */
+    uint32_t count;              /* of clients and asking */
+    uint32_t full;               /* clients whose line is full */
 };
 
 /* One namespace of a connection. Freed when the app has released it. */
 struct sio_client {
     struct client client;
     struct sio_conn *conn; /* NULL: gone */
-    LIST_ENTRY(sio_client) link;
+    SLIST_ENTRY(sio_client) link;
     LIST_HEAD(, sio_ack) acks; /* not answered yet */
     bool full;
 };
