@@ -21,6 +21,8 @@ enum hook {
     HOOK_CONNECT,
     HOOK_MESSAGE,
     HOOK_EVENT,
+    HOOK_ANY,  /* on_event, before each event's handler */
+    HOOK_EMIT, /* on_emit, before what Lua emits goes out */
     HOOK_JOIN,
     HOOK_LEAVE,
     HOOK_DISCONNECT,

@@ -32,6 +32,8 @@ const char *hook_name(enum hook hook) {
         [HOOK_CONNECT] = "on_connect",
         [HOOK_MESSAGE] = "on_message",
         [HOOK_EVENT] = "event",
+        [HOOK_ANY] = "on_event",
+        [HOOK_EMIT] = "on_emit",
         [HOOK_JOIN] = "on_join",
         [HOOK_LEAVE] = "on_leave",
         [HOOK_DISCONNECT] = "on_disconnect",

@@ -23,7 +23,7 @@ enum outcome { FINISHED, RAISED, WAITS, OVER_BUDGET };
 static enum outcome resume(lua_State *L, lua_State *co, int nargs, int *results) {
     struct script *s = script_of(L);
     struct task_frame frame;
-    task_enter_frame(s, &frame, co, false);
+    task_enter_frame(s, &frame, co, NULL);
     int status = lua_resume(co, L, nargs, results);
     task_leave_frame(s, &frame);
     if (task_has_mark(co)) {

@@ -105,13 +105,9 @@ static void read_hooks(lua_State *L, struct handler *h) {
         enum hook hook;
         const char *name;
     } hooks[] = {
-        {HOOK_REQUEST, "on_request"},
-        {HOOK_AUTH, "on_auth"},
-        {HOOK_CONNECT, "on_connect"},
-        {HOOK_MESSAGE, "on_message"},
-        {HOOK_JOIN, "on_join"},
-        {HOOK_LEAVE, "on_leave"},
-        {HOOK_DISCONNECT, "on_disconnect"},
+        {HOOK_REQUEST, "on_request"}, {HOOK_AUTH, "on_auth"},   {HOOK_CONNECT, "on_connect"},
+        {HOOK_MESSAGE, "on_message"}, {HOOK_ANY, "on_event"},   {HOOK_EMIT, "on_emit"},
+        {HOOK_JOIN, "on_join"},       {HOOK_LEAVE, "on_leave"}, {HOOK_DISCONNECT, "on_disconnect"},
         {HOOK_RELOAD, "on_reload"},
     };
     lua_getfield(L, -1, "hooks");

@@ -41,6 +41,7 @@ struct hooks {
     int client_objects;            /* session -> its client's object, until it has to stay */
     int header_type;               /* metatable of request.headers */
     uint64_t ask_count;            /* ids of requests to clients */
+    bool in_on_emit;               /* the hook runs; what it emits is not told to it */
     struct writer allow;           /* of the last resolve */
     struct buf *no_auth;           /* "{}": what most clients present, kept once */
     LIST_HEAD(, timer) timers;

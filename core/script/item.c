@@ -26,6 +26,9 @@ static void describe(const void *data, struct log_line *line) {
     if (s->item->name.len) {
         log_field(line, s->running == ITEM_EVENT ? "event" : "room", s->item->name);
     }
+    if (s->guarded) {
+        log_field(line, "in", SPAN("on_event"));
+    }
     log_field(line, "client", span_of(id));
     log_field(line, "namespace", ns_name(s->client->ns));
 }
@@ -66,32 +69,106 @@ static int refuse_bad(struct session *s) {
     return -1;
 }
 
-static int begin_event(lua_State *L, void *data) {
-    struct session *s = data;
-    struct handler *h = hooks_handler(s->client->ns);
+/* --- on_event --- */
+
+static int after_handler(lua_State *L, int status, lua_KContext top) {
+    (void)status;
+    return lua_gettop(L) - (int)top;
+}
+
+/* on_event has returned, its results are behind `top`; see run_guarded. */
+static int after_guard(lua_State *L, int status, lua_KContext ctx) {
+    struct session *s = task_current(script_of(L))->data;
+    int top = (int)ctx;
+    bool named = lua_toboolean(L, 3);
+    (void)status;
+    s->guarded = false;
+    if (lua_isnil(L, top + 1) && lua_type(L, top + 2) == LUA_TSTRING) {
+        return lua_gettop(L) - top;
+    }
+    bool refused = lua_isboolean(L, top + 1) && !lua_toboolean(L, top + 1);
+    lua_settop(L, top);
+    if (refused || lua_isnil(L, 2)) {
+        lua_pushnil(L);
+        lua_pushstring(L, refused ? "forbidden" : "not_found");
+        return 2;
+    }
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 4);
+    for (int i = named ? 5 : 6; i <= top; i++) {
+        lua_pushvalue(L, i);
+    }
+    lua_callk(L, lua_gettop(L) - top - 1, LUA_MULTRET, top, after_handler);
+    return after_handler(L, LUA_OK, top);
+}
+
+/* In place of the handler where there is the hook: (hook, handler or nil, whether the handler wants
+ * the event's name, client, event, ...). Both may wait: they are one call of the client's line. */
+static int run_guarded(lua_State *L) {
+    int top = lua_gettop(L);
+    luaL_checkstack(L, top + 2, "too many arguments");
+    lua_pushvalue(L, 1);
+    for (int i = 4; i <= top; i++) {
+        lua_pushvalue(L, i);
+    }
+    lua_callk(L, top - 3, LUA_MULTRET, top, after_guard);
+    return after_guard(L, LUA_OK, top);
+}
+
+static int push_arguments(lua_State *L, struct session *s, int before) {
     struct json_fault fault;
-    int fixed = 1;
+    int count = json_push_values(L, s->item->data, s->item->attachments, &fault);
+    return count < 0 ? refuse_bad(s) : before + count;
+}
+
+/* The handler, or nil, is at 1. */
+static int begin_guarded(lua_State *L, struct session *s, const struct handler *h, bool named) {
+    lua_pushcfunction(L, run_guarded);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->hooks[HOOK_ANY]);
+    lua_pushvalue(L, 1);
+    lua_pushboolean(L, named);
+    session_push_object(L, s);
+    lua_pushlstring(L, s->item->name.at, s->item->name.len);
+    int count = push_arguments(L, s, 5);
+    if (count >= 0) {
+        s->guarded = true;
+        s->scope->hooks->script->env.metrics->handler_calls[HOOK_ANY]++;
+    }
+    return count;
+}
+
+/* Leaves the event's handler at 1, or nil. Does it want the event's name? */
+static bool find_handler(lua_State *L, const struct session *s, const struct handler *h) {
     lua_settop(L, 0);
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->events);
     lua_pushlstring(L, s->item->name.at, s->item->name.len);
-    if (h->events == LUA_NOREF || lua_rawget(L, 1) == LUA_TNIL) {
-        if (h->any == LUA_NOREF) {
-            item_answer_code(s, "not_found");
-            log_printf(s->scope->hooks->script->env.log, LOG_DEBUG, "no handler for the event %.*s",
-                       (int)s->item->name.len, s->item->name.at);
-            return -1;
-        }
-        lua_settop(L, 0);
+    bool named = h->events == LUA_NOREF || lua_rawget(L, 1) == LUA_TNIL;
+    if (named) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, h->any);
-        session_push_object(L, s);
-        lua_pushlstring(L, s->item->name.at, s->item->name.len);
-        fixed = 2;
-    } else {
-        lua_replace(L, 1);
-        session_push_object(L, s);
     }
-    int count = json_push_values(L, s->item->data, s->item->attachments, &fault);
-    return count < 0 ? refuse_bad(s) : fixed + count;
+    lua_replace(L, 1);
+    lua_settop(L, 1);
+    return named;
+}
+
+static int begin_event(lua_State *L, void *data) {
+    struct session *s = data;
+    const struct handler *h = hooks_handler(s->client->ns);
+    bool named = find_handler(L, s, h);
+    if (h->hooks[HOOK_ANY] != LUA_NOREF) {
+        return begin_guarded(L, s, h, named);
+    }
+    if (lua_isnil(L, 1)) {
+        item_answer_code(s, "not_found");
+        log_printf(s->scope->hooks->script->env.log, LOG_DEBUG, "no handler for the event %.*s",
+                   (int)s->item->name.len, s->item->name.at);
+        return -1;
+    }
+    session_push_object(L, s);
+    if (named) {
+        lua_pushlstring(L, s->item->name.at, s->item->name.len);
+    }
+    return push_arguments(L, s, named ? 2 : 1);
 }
 
 static void end_event(lua_State *L, void *data, int first) {

@@ -8,6 +8,7 @@
 #include "script/binding.h"
 #include "script/item.h"
 #include "script/lib_request.h"
+#include "script/on_emit.h"
 
 static struct client_box *check(lua_State *L, const char *method) {
     return type_check(L, 1, TYPE_CLIENT, method);
@@ -35,8 +36,12 @@ static int speak(lua_State *L, struct client *c, struct message *m) {
 }
 
 static int client_emit(lua_State *L) {
-    struct client *c = client_in(check(L, "emit"));
+    const struct client_box *box = check(L, "emit");
+    struct client *c = client_in(box);
     struct message m;
+    if (c) {
+        on_emit(L, box->session->scope, 1, lua_gettop(L));
+    }
     audience_event(L, &m);
     return speak(L, c, &m);
 }
@@ -92,9 +97,21 @@ static int client_except(lua_State *L) {
     return except_method(L);
 }
 
+/* Tells on_emit of whom the client speaks to. */
+static void tell_broadcast(lua_State *L, struct scope *scope) {
+    int last = lua_gettop(L);
+    audience_push_namespace(L, scope, 1);
+    on_emit_call(L, scope, last + 1, last);
+    lua_settop(L, last);
+}
+
 static int client_broadcast(lua_State *L) {
-    struct client *c = client_in(check(L, "broadcast"));
+    struct client_box *box = check(L, "broadcast");
+    struct client *c = client_in(box);
     struct message m;
+    if (c && hooks_handler(c->ns)->hooks[HOOK_EMIT] != LUA_NOREF) {
+        tell_broadcast(L, box->session->scope);
+    }
     audience_event(L, &m);
     if (!c) {
         return closed(L);

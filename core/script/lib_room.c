@@ -8,6 +8,7 @@
 #include "script/audience_internal.h"
 #include "script/binding.h"
 #include "script/json_bridge.h"
+#include "script/on_emit.h"
 
 #include <string.h>
 
@@ -267,9 +268,17 @@ static int speak(lua_State *L, const struct audience *a, struct message *m) {
     return 1;
 }
 
+/* What goes to nobody any more is not told. */
+static void tell(lua_State *L, const struct audience *a) {
+    if (a->kind != AUDIENCE_CLIENT || named_client(L)) {
+        on_emit(L, a->scope, 1, lua_gettop(L));
+    }
+}
+
 static int emit(lua_State *L) {
     const struct audience *a = audience_check(L, "emit");
     struct message m;
+    tell(L, a);
     audience_event(L, &m);
     return speak(L, a, &m);
 }
@@ -286,6 +295,7 @@ static int request(lua_State *L) {
     uint64_t timeout = a->timeout ? a->timeout : ASK_TIMEOUT;
     struct span event = binding_check_span(L, 2);
     int last = lua_gettop(L);
+    tell(L, a);
     if (a->kind == AUDIENCE_CLIENT) {
         struct client *c = named_client(L);
         if (!c) {

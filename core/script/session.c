@@ -145,6 +145,10 @@ static void finish(struct session *s) {
 
 void session_done(void *data, enum task_end how) {
     struct session *s = data;
+    if (s->guarded) {
+        script_in(s)->env.metrics->handler_errors[HOOK_ANY] += how == TASK_FAILED;
+        s->guarded = false;
+    }
     if (s->ack) {
         item_answer_code(s, how == TASK_ABANDONED ? "unavailable" : "internal_error");
     }

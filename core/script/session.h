@@ -25,6 +25,7 @@ struct session {
     int object;       /* and the Lua object once it has to stay */
     uint8_t running;  /* the kind of the item that is being handled */
     bool begun : 1;   /* the item's handler has been called */
+    bool guarded : 1; /* on_event runs, and the event's handler has not begun */
     bool stopped : 1; /* the transport has been told to stop reading */
     bool closed : 1;  /* on_close has been heard */
     bool released : 1;

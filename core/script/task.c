@@ -32,10 +32,11 @@ struct tasks {
 };
 
 static const char mark; /* its address is the mark */
+static const char metamethod[] = "a metamethod";
 
 /* --- frames ---------------------------------------------------------------------------------- */
 
-void task_enter_frame(struct script *s, struct task_frame *frame, lua_State *L, bool fixed) {
+void task_enter_frame(struct script *s, struct task_frame *frame, lua_State *L, const char *fixed) {
     *frame = (struct task_frame){s->tasks->frame, L, NULL, fixed};
     s->tasks->frame = frame;
     frame->before = budget_switch(s->budget, L);
@@ -146,12 +147,13 @@ static void report_failure(struct script *s, struct task *task, int status) {
 }
 
 /* Around user code that is no handler's own call. */
-static bool enter_fixed(struct script *s, struct task_frame *frame, lua_State *L) {
+static bool enter_fixed(struct script *s, struct task_frame *frame, lua_State *L,
+                        const char *fixed) {
     bool outermost = s->tasks->frame == NULL;
     if (outermost) {
         budget_enter(s->budget, L, !s->unlimited);
     }
-    task_enter_frame(s, frame, L, true);
+    task_enter_frame(s, frame, L, fixed);
     return outermost;
 }
 
@@ -166,18 +168,27 @@ static void leave_fixed(struct script *s, struct task_frame *frame, bool outermo
 
 int task_reset(struct script *s, lua_State *co) {
     struct task_frame frame;
-    bool outermost = enter_fixed(s, &frame, co);
+    bool outermost = enter_fixed(s, &frame, co, metamethod);
     int status = lua_resetthread(co);
     leave_fixed(s, &frame, outermost);
     return status;
 }
 
-int task_pcall(struct script *s, lua_State *L, int nargs, int nresults) {
+static int call_fixed(struct script *s, lua_State *L, int nargs, int nresults, int handler,
+                      const char *fixed) {
     struct task_frame frame;
-    bool outermost = enter_fixed(s, &frame, L);
-    int status = lua_pcall(L, nargs, nresults, 0);
+    bool outermost = enter_fixed(s, &frame, L, fixed);
+    int status = lua_pcall(L, nargs, nresults, handler);
     leave_fixed(s, &frame, outermost);
     return status;
+}
+
+int task_pcall(struct script *s, lua_State *L, int nargs, int nresults) {
+    return call_fixed(s, L, nargs, nresults, 0, metamethod);
+}
+
+int task_pcall_hook(struct script *s, lua_State *L, int nargs, int handler, const char *name) {
+    return call_fixed(s, L, nargs, 0, handler, name);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -203,11 +214,15 @@ void task_check_wait(lua_State *L, const char *what) {
                    what);
     }
     for (struct task_frame *frame = s->tasks->frame; frame != NULL; frame = frame->up) {
+        if (frame->fixed && frame->fixed != metamethod) {
+            luaL_error(L, "%s cannot wait inside %s, for which the caller of emit waits", what,
+                       frame->fixed);
+        }
         if (frame->fixed || !lua_isyieldable(frame->L)) {
             luaL_error(L,
                        "%s cannot wait inside %s, which calls Lua from C (as table.sort, "
                        "string.gsub, require and metamethods do)",
-                       what, frame->fixed ? "a metamethod" : name_boundary(L, frame->L, &ar));
+                       what, frame->fixed ? frame->fixed : name_boundary(L, frame->L, &ar));
         }
     }
 }
@@ -308,7 +323,7 @@ static void step(struct script *s, struct task *task) {
     }
     s->tasks->current = task;
     budget_enter(s->budget, L, !s->unlimited);
-    task_enter_frame(s, &frame, L, false);
+    task_enter_frame(s, &frame, L, NULL);
     int status = lua_resume(L, NULL, 0, &results);
     task_leave_frame(s, &frame);
     if (budget_leave(s->budget)) {

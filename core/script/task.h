@@ -106,9 +106,10 @@ struct task_frame {
     struct task_frame *up;
     lua_State *L;
     lua_State *before; /* what the budget had as the running one */
-    bool fixed;        /* cannot yield, whatever Lua says: metamethods that C has called run */
+    const char *fixed; /* what cannot yield, whatever Lua says, and runs: "a metamethod" that C has
+                          called, "on_emit"; NULL: the code of a call */
 };
-void task_enter_frame(struct script *s, struct task_frame *frame, lua_State *L, bool fixed);
+void task_enter_frame(struct script *s, struct task_frame *frame, lua_State *L, const char *fixed);
 void task_leave_frame(struct script *s, struct task_frame *frame);
 /* May L, the innermost that runs, yield to whoever resumed it? */
 bool task_may_yield(lua_State *L);
@@ -122,6 +123,9 @@ bool task_has_mark(lua_State *co);
 int task_reset(struct script *s, lua_State *co);
 /* lua_pcall without a message handler, of what may ask metamethods of the user's values. */
 int task_pcall(struct script *s, lua_State *L, int nargs, int nresults);
+/* lua_pcall, without results, of the app's hook of that name, which runs within a call and cannot
+ * wait. */
+int task_pcall_hook(struct script *s, lua_State *L, int nargs, int handler, const char *name);
 
 /* --- for state.c and script.c ----------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 --- A handler table: what a handler file returns, or an array of them, one for each namespace.
 ---@class moonwire.Handler
 ---@field namespace? string the path where clients connect: "/" (default), "/chat", "/tenant/:id"
----@field protocol? "raw"|"events"|"engine.io" default: raw where on_message is there and events is empty; "engine.io": raw messages of engine.io-client
+---@field protocol? "raw"|"events"|"engine.io" default: raw where on_message is there and neither events nor on_event; "engine.io": raw messages of engine.io-client
 ---@field rooms? table<string, moonwire.RoomPolicy> by a room's name, or a beginning and a star: "room:*"
 ---@field limits? moonwire.Limits
 ---@field static? string|table<string, string> a folder, relative to the file, or folders by prefix
@@ -19,6 +19,8 @@
 ---@field on_auth? fun(request: moonwire.Request): moonwire.Identity?, string?, any who it is; nil, code, detail refuses; nothing is "unauthorized". Also answers for a client whose identity is about to end
 ---@field on_connect? fun(client: moonwire.Client)
 ---@field on_message? fun(client: moonwire.Client, data: string, kind: "text"|"binary") a raw frame
+---@field on_event? fun(client: moonwire.Client, event: string, ...: any): ... before each event's handler, with the values it will get; nil, code, detail (or false) refuses the event, and that is its answer
+---@field on_emit? fun(to: moonwire.Client|moonwire.ClientAudience|moonwire.Audience, event: string, ...: any) before what Lua emits or requests in this namespace goes out, once however many hear it; it cannot wait, what it emits does not come back to it, and its errors are logged
 ---@field on_join? fun(client: moonwire.Client, room: moonwire.Room, options: table): ... the client asks to join; nil, code, detail (or false) refuses; without this hook it is refused
 ---@field on_leave? fun(client: moonwire.Client, room: moonwire.Room, reason: string) reason: "left" when it asked or client:leave was called, else why it disconnected
 ---@field on_disconnect? fun(client: moonwire.Client, reason: string) it receives nothing more; client.rooms is as it was

@@ -5,8 +5,8 @@
 local nearest = require "moonwire.core".nearest
 
 local HOOKS = {
-  "on_request", "on_auth", "on_connect", "on_message", "on_join", "on_leave", "on_disconnect",
-  "on_reload",
+  "on_request", "on_auth", "on_connect", "on_message", "on_event", "on_emit", "on_join", "on_leave",
+  "on_disconnect", "on_reload",
 }
 local METHODS = {
   GET = true, HEAD = true, POST = true, PUT = true, PATCH = true, DELETE = true, OPTIONS = true,
@@ -233,9 +233,10 @@ end
 
 local function check_protocol(report, t, events)
   local protocol = t.protocol
-  if protocol == nil then return t.on_message == nil or next(events) ~= nil end
+  local some = next(events) ~= nil or t.on_event ~= nil
+  if protocol == nil then return t.on_message == nil or some end
   if protocol == "raw" or protocol == "engine.io" then
-    if next(events) ~= nil then
+    if some then
       report("protocol", show(protocol) .. ' has no events, but the table has some: choose "events"')
     end
     return false
@@ -375,7 +376,7 @@ local function check_handler(report, t, resolve)
     if t[hook] ~= nil then compiled.hooks[hook] = check_function(report, hook, t[hook]) end
   end
   -- A table in which nobody speaks (only routes, say) does not claim its endpoint from them.
-  compiled.speaks = t.on_connect ~= nil or t.on_message ~= nil or t.on_join ~= nil
+  compiled.speaks = t.on_connect ~= nil or t.on_message ~= nil or t.on_event ~= nil or t.on_join ~= nil
     or compiled.any ~= nil or next(events) ~= nil
   return compiled
 end

@@ -36,6 +36,14 @@ describe("a handler table", function()
     refuses({ limits = { rat = 1 } }, 'app.lua: limits.rat: unknown key; did you mean "rate"?')
   end)
 
+  it("has hooks, which are functions", function()
+    local hooks = check { on_event = f, on_emit = f }.tables[1].hooks
+    assert.equal(f, hooks.on_event)
+    assert.equal(f, hooks.on_emit)
+    refuses({ on_emit = {} }, "app.lua: on_emit: expected a function, got a table")
+    refuses({ on_events = f }, 'app.lua: on_events: unknown key; did you mean "on_event"?')
+  end)
+
   it("has its problems listed all at once", function()
     local text = problems { on_auth = 1, namespace = "chat", events = { say = true } }
     local _, lines = text:gsub("\n", "\n")
@@ -61,6 +69,7 @@ describe("protocol", function()
     assert.is_false(events_of { on_message = f })
     assert.is_false(events_of { on_message = f, events = {} })
     assert.is_true(events_of { on_message = f, events = { say = f } })
+    assert.is_true(events_of { on_message = f, on_event = f })
     assert.is_true(events_of { on_message = f, protocol = "events" })
     assert.is_false(events_of { protocol = "raw" })
   end)
@@ -69,6 +78,7 @@ describe("protocol", function()
     refuses({ protocol = "row" },
       'app.lua: protocol: expected "raw", "events" or "engine.io", got "row"')
     assert.matches("has no events", problems { protocol = "raw", events = { a = f } })
+    assert.matches("has no events", problems { protocol = "raw", on_event = f })
   end)
 end)
 

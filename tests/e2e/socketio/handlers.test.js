@@ -35,6 +35,15 @@ function app.events.fail() error "a bug" end
 function app.events.say(_, text) return mw.room("kept"):emit("said", text) end
 function app.events.crowd(_, ...) mw.room("crowd"):emit("heard", ...) end
 function app.events.ends() return ends end
+function app.on_event(client, event, ...)
+  if event == "forbidden" then return nil, "forbidden", { args = mw.array { ... } } end
+  client.data.events = (client.data.events or "") .. event .. " "
+end
+function app.on_emit(to, event, ...)
+  if event == "heard" then mw.room("spies"):emit("spied", tostring(to), event, ...) end
+end
+function app.events.forbidden() error "on_event has refused it" end
+function app.events.events(client) return client.data.events end
 function app.events.wire(client) return client.wire end
 function app.events.binary(_, value)
   return tostring(value) == "a\\0b", mw.binary("x\\0y"), { deep = { mw.binary "" } }
@@ -94,6 +103,28 @@ describe("handlers and Socket.IO", { skip: !KINDS.includes("moonwire") }, () => 
     const guest = await arrive();
     const answer = await guest.ask("no such event");
     assert.equal(typeof answer.error, "string");
+  });
+
+  for (const transport of Object.keys(TRANSPORTS)) {
+    test(`on_event comes before each handler, and may refuse, over ${transport}`, async () => {
+      const guest = await arrive({ transport });
+      const refusal = { error: "forbidden", detail: { args: [1, { a: "b" }] } };
+      assert.deepEqual(await guest.ask("forbidden", 1, { a: "b" }), refusal);
+      guest.emit("forbidden");
+      await guest.ask("wire");
+      assert.equal(await guest.ask("events"), "wire events ");
+    });
+  }
+
+  test("on_emit hears what goes to a room once", async () => {
+    const [spy, ...crowd] = await Promise.all(
+      ["spies", "crowd", "crowd"].map((room) => arrive({ query: { room } })),
+    );
+    crowd[0].emit("crowd", 1, [2]);
+    assert.deepEqual(await spy.next("spied"), ["a room: crowd", "heard", 1, [2]]);
+    for (const guest of crowd) assert.deepEqual(await guest.next("heard"), [1, [2]]);
+    crowd[0].emit("crowd", 3);
+    assert.deepEqual(await spy.next("spied"), ["a room: crowd", "heard", 3]);
   });
 
   test("binary values are marked, in both directions", async () => {
