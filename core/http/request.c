@@ -8,6 +8,7 @@
 #include "http/url.h"
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 struct request {
@@ -17,8 +18,8 @@ struct request {
     uint32_t path;       /* where in text: within the target if it needed no decoding */
     uint32_t path_len;
     uint32_t query;   /* to the end of the target; 0: none */
-    uint32_t address; /* NUL-terminated */
-    uint32_t fields;
+    uint32_t address; /* NUL-terminated; the fields are behind it */
+    uint32_t time;    /* seconds since 1970 (until 2106) */
     uint16_t field_count;
     uint8_t method_len;
     uint8_t minor : 1;
@@ -172,6 +173,7 @@ struct request *request_new(const struct request_parts *parts, const char **erro
     r->refs = 1;
     r->minor = parts->minor & 1;
     r->secure = parts->secure;
+    r->time = (uint32_t)time(NULL);
     uint32_t at = put(r, 0, parts->method);
     r->method_len = (uint8_t)at;
     at = put(r, at, parts->target);
@@ -188,7 +190,6 @@ struct request *request_new(const struct request_parts *parts, const char **erro
     }
     r->address = at;
     at = put(r, at, (struct span){parts->address, strlen(parts->address) + 1});
-    r->fields = at;
     put_fields(r, at, parts, target.authority);
     return r;
 }
@@ -224,7 +225,12 @@ static bool worth_keeping(struct span name) {
     return !span_is(prefix, "sec-websocket-");
 }
 
-/* Steps to the next field; *at begins at r->fields. */
+/* Where in text the fields begin. */
+static uint32_t fields_of(const struct request *r) {
+    return r->address + (uint32_t)strlen(r->text + r->address) + 1;
+}
+
+/* Steps to the next field; *at begins at fields_of(r). */
 static void next_field(const struct request *r, uint32_t *at, struct span *name,
                        struct span *value) {
     *name = span_of(r->text + *at);
@@ -234,7 +240,7 @@ static void next_field(const struct request *r, uint32_t *at, struct span *name,
 
 /* The bytes of the fields that are worth keeping, which are copied to `out` unless that is NULL. */
 static uint32_t keep_fields(const struct request *r, char *out, uint16_t *count) {
-    uint32_t from = r->fields;
+    uint32_t from = fields_of(r);
     uint32_t to = 0;
     *count = 0;
     for (uint32_t i = 0; i < r->field_count; i++) {
@@ -258,13 +264,14 @@ struct request *request_keep(const struct request *r) {
     /* One more reference changes nothing that the request says. */
     if (r->kept)
         return request_ref((struct request *)(uintptr_t)r);
-    struct request *kept = memory_alloc(sizeof *kept + r->fields + keep_fields(r, NULL, &count));
+    uint32_t fields = fields_of(r);
+    struct request *kept = memory_alloc(sizeof *kept + fields + keep_fields(r, NULL, &count));
     *kept = *r;
     kept->refs = 1;
     kept->body = NULL;
     kept->kept = true;
-    memcpy(kept->text, r->text, r->fields);
-    keep_fields(r, kept->text + kept->fields, &kept->field_count);
+    memcpy(kept->text, r->text, fields);
+    keep_fields(r, kept->text + fields, &kept->field_count);
     return kept;
 }
 
@@ -299,6 +306,10 @@ const char *request_address(const struct request *r) {
     return r->text + r->address;
 }
 
+time_t request_time(const struct request *r) {
+    return (time_t)r->time;
+}
+
 bool request_secure(const struct request *r) {
     return r->secure;
 }
@@ -307,7 +318,7 @@ struct span request_header(const struct request *r, const char *name) {
     struct span wanted = span_of(name);
     struct span found;
     struct span value;
-    uint32_t at = r->fields;
+    uint32_t at = fields_of(r);
     for (uint32_t i = 0; i < r->field_count; i++) {
         next_field(r, &at, &found, &value);
         if (span_equal_nocase(found, wanted))
@@ -322,7 +333,7 @@ size_t request_header_count(const struct request *r) {
 
 void request_header_at(const struct request *r, size_t index, struct span *name,
                        struct span *value) {
-    uint32_t at = r->fields;
+    uint32_t at = fields_of(r);
     for (size_t i = 0; i <= index; i++)
         next_field(r, &at, name, value);
 }

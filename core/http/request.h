@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "http/url.h"
+#include <time.h>
 
 struct request;
 
@@ -42,7 +43,8 @@ struct span request_query(const struct request *r); /* raw, without '?' */
 int request_minor(const struct request *r);         /* HTTP/1.minor */
 struct span request_body(const struct request *r);
 const char *request_address(const struct request *r); /* the peer's, as text */
-bool request_secure(const struct request *r);
+bool request_secure(const struct request *r);         /* over TLS */
+time_t request_time(const struct request *r);         /* when it was received */
 
 /* The first field of that name (case-insensitive); at == NULL if there is none. Repeated fields
  * were joined with ", " (Cookie with "; ") when the request was received. */

@@ -98,6 +98,14 @@ static void push_ip(lua_State *L, const struct request *r) {
     lua_pushstring(L, request_address(r));
 }
 
+static void push_secure(lua_State *L, const struct request *r) {
+    lua_pushboolean(L, request_secure(r));
+}
+
+static void push_time(lua_State *L, const struct request *r) {
+    lua_pushinteger(L, (lua_Integer)request_time(r));
+}
+
 static void push_empty(lua_State *L, const struct request *r) {
     (void)r;
     lua_newtable(L);
@@ -209,7 +217,8 @@ static const struct {
     {"method", push_method}, {"path", push_path},       {"params", push_empty},
     {"query", push_query},   {"headers", push_headers}, {"cookies", push_cookies},
     {"body", push_body},     {"json", push_json},       {"ip", push_ip},
-    {"user", push_user},     {"auth", push_auth},
+    {"secure", push_secure}, {"time", push_time},       {"user", push_user},
+    {"auth", push_auth},
 };
 
 /* Upvalue 1: name -> number of the field. */

@@ -271,6 +271,8 @@ function namespace:user(id) end
 ---@field body string
 ---@field json any the body; nil where it is no JSON
 ---@field ip string the address of the peer
+---@field secure boolean the peer's connection is TLS; behind a proxy its headers know
+---@field time integer seconds since 1970: when it was received
 ---@field user any
 ---@field auth { token: string?, [string]: any } what a Socket.IO client presented; else the Bearer token, or ?token=
 

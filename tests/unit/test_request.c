@@ -40,6 +40,7 @@ static const struct request_field handshake[] = {
 
 static void test_fields_are_joined_and_lower_case(void **state) {
     (void)state;
+    time_t before = time(NULL);
     struct request *r = make("GET", "/", handshake, 8);
     assert_int_equal(request_header_count(r), 7);
     is(request_header(r, "Cookie"), "sid=1; theme=dark");
@@ -58,6 +59,7 @@ static void test_fields_are_joined_and_lower_case(void **state) {
     assert_false(request_header_has_token(r, "absent", "x"));
     assert_string_equal(request_address(r), "::1");
     assert_false(request_secure(r));
+    assert_true(request_time(r) >= before && request_time(r) <= time(NULL));
     request_unref(r);
 }
 
@@ -67,6 +69,7 @@ static void test_kept_request_drops_what_concerns_one_message(void **state) {
     request_set_body(r, buf_copy("body", 4));
     is(request_body(r), "body");
     struct request *kept = request_keep(r);
+    assert_int_equal(request_time(kept), request_time(r));
     request_unref(r);
     is(request_method(kept), "GET");
     is(request_target(kept), "/a%62?q");

@@ -201,7 +201,8 @@ static void a_route_sees_the_request(void **state) {
     struct world *w = *state;
     serve(w, HEAD "r['POST /look'] = function(q)\n"
                   "  local found = mw.array { q.method, q.path, q.query.a, q.headers['X-Thing'],\n"
-                  "    q.cookies.k, q.body, q.json.n, q.ip, q.auth.token, q.json == q.json }\n"
+                  "    q.cookies.k, q.body, q.json.n, q.ip, q.auth.token, q.json == q.json,\n"
+                  "    q.secure, math.type(q.time), os.time() - q.time < 100 }\n"
                   "  local ok, message = pcall(function() return q.nothing end)\n"
                   "  found[#found + 1] = ok\n"
                   "  return found\n"
@@ -213,7 +214,7 @@ static void a_route_sees_the_request(void **state) {
                         "Content-Length: 7\r\n\r\n{\"n\":4}");
     assert_string_equal(answer_body(a),
                         "[\"POST\",\"/look\",\"x&y\",\"one\",\"2\",\"{\\\"n\\\":4}\",4,"
-                        "\"127.0.0.1\",\"tok\",true,false]");
+                        "\"127.0.0.1\",\"tok\",true,false,\"integer\",true,false]");
     a = ask(w, "POST /bad", "Content-Length: 1\r\n\r\n{");
     assert_string_equal(answer_body(a), "{\"json\":true}");
 }

@@ -88,6 +88,11 @@ function root.events.who(client)
   return { id = client.id, auth = client.request.auth, query = client.request.query.q, rooms = rooms }
 end
 
+function root.events.handshake(client)
+  local request = client.request
+  return { address = request.ip, secure = request.secure, seconds = request.time }
+end
+
 function root.events.leave_me(client) client:disconnect() end
 
 function root.events.reason(_, id) return reasons[id] or mw.null end

@@ -55,6 +55,15 @@ for (const transport of Object.keys(TRANSPORTS)) {
       assert.ok(!guest.socket.recovered);
     });
 
+    test("its handshake says from where it came, how and when", async () => {
+      const before = Math.floor(Date.now() / 1000);
+      const guest = await arrive();
+      const { address, secure, seconds } = await guest.ask("handshake");
+      assert.match(address, /127\.0\.0\.1$/);
+      assert.equal(secure, false);
+      assert.ok(before - 1 <= seconds && seconds <= Date.now() / 1000, String(seconds));
+    });
+
     test("values arrive as they were sent, as events and as answers", async () => {
       const guest = await arrive();
       guest.emit("echo", ...VALUES);

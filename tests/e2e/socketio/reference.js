@@ -69,6 +69,10 @@ io.on("connection", (socket) => {
     const { auth, query } = socket.handshake;
     ack({ id: socket.id, auth, query: query.q, rooms: own(socket.rooms, socket.id) });
   });
+  socket.on("handshake", (ack) => {
+    const { address, issued, secure } = socket.handshake;
+    ack({ address, secure, seconds: Math.floor(issued / 1000) });
+  });
   socket.on("leave_me", () => socket.disconnect());
   socket.on("reason", (id, ack) => ack(reasons.get(id) ?? null));
   socket.on("up", (key, n) => {
