@@ -38,7 +38,8 @@ struct exchange {
     struct writer extra;
     void (*aborted)(struct exchange *x, void *data);
     void *aborted_data;
-    bool at_end;   /* the end of the peer's side aborts it */
+    bool at_end; /* the end of the peer's side aborts it */
+    bool in_session;
     bool answered; /* the head of the answer has been written */
     uint64_t left; /* bytes of the body to come */
     void (*room)(struct exchange *x, void *data);

@@ -95,7 +95,7 @@ static void dispatch(struct http *http) {
     x->request = http->parser.request;
     http->parser.request = NULL;
     http->exchange = x;
-    if (!http->parser.keep_alive || http->parser.upgrade || server->draining)
+    if (!http->parser.keep_alive || http->parser.upgrade)
         http->close = true;
     parser_reset(&http->parser, &server->limits);
     timeout_stop(&http->timeout);
@@ -212,6 +212,10 @@ void http_server_deinit(struct http_server *server) {
     }
 }
 
+void http_server_wind_down(struct http_server *server) {
+    server->draining = true;
+}
+
 void http_server_drain(struct http_server *server) {
     struct http *http;
     server->draining = true;
@@ -254,6 +258,10 @@ void exchange_on_abort(struct exchange *x, void (*aborted)(struct exchange *x, v
                        void *data) {
     x->aborted = aborted;
     x->aborted_data = data;
+}
+
+void exchange_in_session(struct exchange *x) {
+    x->in_session = true;
 }
 
 void exchange_abort_at_end(struct exchange *x) {

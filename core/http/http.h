@@ -33,7 +33,10 @@ void http_server_init(struct http_server *server, struct io *io, const struct co
                       void (*on_request)(struct http_server *, struct exchange *), void *data);
 void http_server_deinit(struct http_server *server);
 void http_accept(struct http_server *server, struct conn *conn); /* installs HTTP on a fresh conn */
-/* Shutdown: idle connections close now, busy ones after their answer (Connection: close). */
+/* The end comes near: whatever is answered from now on takes its connection with it (Connection:
+ * close), idle ones may ask once more. */
+void http_server_wind_down(struct http_server *server);
+/* The end: idle connections close now, busy ones after their answer. */
 void http_server_drain(struct http_server *server);
 
 struct exchange *exchange_ref(struct exchange *x);
@@ -46,6 +49,9 @@ bool exchange_open(
  * listener. */
 void exchange_on_abort(struct exchange *x, void (*aborted)(struct exchange *x, void *data),
                        void *data);
+/* A request of a client who stays until he is asked to go: while the server winds down his
+ * connection outlives the answer, since he could not open another. */
+void exchange_in_session(struct exchange *x);
 /* A peer that ends its side does not wait for this answer either: the connection is then aborted.
  * For answers that come when there is something to tell. */
 void exchange_abort_at_end(struct exchange *x);

@@ -179,7 +179,7 @@ static bool bodiless(int status) {
 static bool begin(struct exchange *x, struct response *r, uint64_t length, struct span body) {
     struct http *http = x->http;
     bool wanted = !bodiless(r->status) && !span_is(request_method(x->request), "HEAD");
-    http->close = http->close || r->close;
+    http->close = http->close || r->close || (x->server->draining && !x->in_session);
     struct head_options options = {
         .status = r->status,
         .fields = writer_span(&r->headers),

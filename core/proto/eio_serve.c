@@ -103,6 +103,7 @@ static void serve(struct eio_server *server, const struct eio_handler *handler, 
             eio_ws_open(server, handler, data, x);
         }
     } else if (e) {
+        exchange_in_session(x);
         eio_polling_serve(e, x);
     } else {
         e = eio_new(server, handler, exchange_request(x));

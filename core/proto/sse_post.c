@@ -238,6 +238,7 @@ static void post_for_stream(struct stream *s, struct exchange *x) {
     bool array;
     int count = event_split(body, events, BATCH_MAX, &array);
     const struct ns_settings *settings = ns_settings(s->client.ns);
+    exchange_in_session(x);
     if (settings && body.len > settings->max_payload) {
         refuse(x, 413, "too_big");
     } else if (s->full) {

@@ -415,6 +415,36 @@ static void test_drain_closes_idle_connections_and_lets_busy_ones_answer(void **
     site_deinit(&s);
 }
 
+/* Whoever has a connection may ask once more; a session keeps its own. */
+static void test_winding_down_ends_connections_with_their_next_answer(void **state) {
+    (void)state;
+    struct held held = {0};
+    struct site s;
+    site_init(&s);
+    s.answer = hold;
+    s.data = &held;
+    site_start(&s);
+    struct remote *session = remote_connect(&s.f);
+    RUN_UNTIL(&s.f, s.f.metrics.connections == 2);
+    http_server_wind_down(&s.server);
+    remote_sends(s.client, GET("/"));
+    RUN_UNTIL(&s.f, held.count == 1);
+    remote_sends(session, GET("/"));
+    RUN_UNTIL(&s.f, held.count == 2);
+    exchange_in_session(held.x[1]);
+    answer_held(&held, 0, "last");
+    answer_held(&held, 1, "stay");
+    RUN_UNTIL(&s.f, s.client->ended && remote_has(session, "stay"));
+    assert_string_equal(answer_field(remote_text(s.client), "Connection"), "close");
+    assert_false(remote_has(session, "Connection: close"));
+    remote_sends(session, GET("/"));
+    RUN_UNTIL(&s.f, held.count == 3);
+    answer_held(&held, 2, "end");
+    RUN_UNTIL(&s.f, session->ended && remote_has(session, "Connection: close"));
+    remote_free(&s.f, session);
+    site_deinit(&s);
+}
+
 static void test_connection_state_is_used_again(void **state) {
     (void)state;
     struct site s;
@@ -450,6 +480,7 @@ int main(void) {
         cmocka_unit_test(test_upgrade_hands_over_the_connection_and_the_rest),
         cmocka_unit_test(test_upgrade_that_is_decided_later),
         cmocka_unit_test(test_drain_closes_idle_connections_and_lets_busy_ones_answer),
+        cmocka_unit_test(test_winding_down_ends_connections_with_their_next_answer),
         cmocka_unit_test(test_connection_state_is_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
