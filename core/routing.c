@@ -49,7 +49,8 @@ static void no_file(struct exchange *x, void *data) {
     }
 }
 
-/* While the server ends nobody new comes in: there would be nobody left to tell him goodbye. */
+/* While the server ends nobody new comes in to stay: there would be nobody left to tell him
+ * goodbye. */
 static bool turn_away(struct routing *routing, struct exchange *x, const struct verdict *verdict) {
     if (!exchange_server(x)->draining) {
         return false;
@@ -66,15 +67,15 @@ struct client *routing_open_stream(struct routing *routing, struct exchange *x, 
 
 static void enter(struct passage *p, const struct verdict *verdict) {
     const struct request *r = exchange_request(p->x);
-    if (turn_away(p->routing, p->x, verdict)) {
-        return;
-    }
-    if (ws_wanted(r)) {
-        ws_accept(p->routing->ws, p->x, p->ns, verdict);
-    } else if (sse_wanted(r)) {
-        sse_accept(p->routing->sse, p->x, p->ns, verdict, true);
-    } else {
+    bool websocket = ws_wanted(r);
+    if (!websocket && !sse_wanted(r)) {
         sse_post_once(p->routing->sse, p->x, p->ns, verdict);
+    } else if (turn_away(p->routing, p->x, verdict)) {
+        return;
+    } else if (websocket) {
+        ws_accept(p->routing->ws, p->x, p->ns, verdict);
+    } else {
+        sse_accept(p->routing->sse, p->x, p->ns, verdict, true);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "admin.h"
 #include "base/memory.h"
 #include "control.h"
+#include "drain.h"
 #include "routing.h"
 #include "script/watch.h"
 
@@ -38,6 +39,9 @@ struct worker {
     uv_prepare_t clock;
     uv_timer_t closing; /* runs while shutting down */
     uint64_t deadline;  /* ms; 0: in service */
+    struct drain *drain;
+    bool dev;
+    bool told; /* everybody has been asked to go */
 };
 
 /* --- reloading -------------------------------------------------------------------------- */
@@ -114,12 +118,21 @@ static void close_handle(uv_handle_t *handle) {
     }
 }
 
-/* Whoever is still connected is cut off; the hooks of the disconnected run, then Lua stops. */
-static void end_service(struct worker *w) {
+/* Now another server may have the port and the control socket. */
+static void stop_accepting(struct worker *w) {
     if (w->listener) {
         listener_stop(w->listener);
         w->listener = NULL;
     }
+    if (w->control) {
+        control_stop(w->control);
+        w->control = NULL;
+    }
+}
+
+/* Whoever is still connected is cut off; the hooks of the disconnected run, then Lua stops. */
+static void end_service(struct worker *w) {
+    stop_accepting(w);
     if (w->admin_on) {
         admin_stop(&w->admin);
     }
@@ -135,10 +148,8 @@ static void end_service(struct worker *w) {
     io_stop(&w->io);
     watch_free(w->watch);
     w->watch = NULL;
-    if (w->control) {
-        control_stop(w->control);
-        w->control = NULL;
-    }
+    drain_free(w->drain);
+    w->drain = NULL;
     close_handle((uv_handle_t *)&w->sigint);
     close_handle((uv_handle_t *)&w->sigterm);
     close_handle((uv_handle_t *)&w->sighup);
@@ -154,9 +165,19 @@ static bool everybody_gone(const struct worker *w) {
            LIST_EMPTY(&w->http.active);
 }
 
+/* Asks clients to go; once all have been asked, those who are no clients go as well. */
+static void ask_to_go(struct worker *w, bool all) {
+    if (!w->told && drain_step(w->drain, uv_now(&w->loop), all)) {
+        w->told = true;
+        eio_server_drain(&w->routing.engine);
+        http_server_drain(&w->http);
+    }
+}
+
 static void on_closing(uv_timer_t *timer) {
     struct worker *w = timer->data;
-    if (everybody_gone(w)) {
+    ask_to_go(w, false);
+    if (w->told && everybody_gone(w)) {
         end_service(w);
     } else if (uv_now(&w->loop) >= w->deadline) {
         log_printf(w->log, LOG_WARN, "the deadline is over: closing what is left");
@@ -164,18 +185,45 @@ static void on_closing(uv_timer_t *timer) {
     }
 }
 
+static void start_draining(struct worker *w) {
+    uint64_t now = uv_now(&w->loop);
+    struct drain_plan plan = {.now = now, .deadline = w->deadline};
+    plan.longest = w->dev ? 0 : w->config->drain_window;
+    stop_accepting(w);
+    http_server_wind_down(&w->http);
+    w->drain = drain_new(w->hub, script_app(w->script), &plan);
+    log_printf(w->log, LOG_INFO, "accepting no more; %zu clients are asked to go within %.1f s",
+               hub_count(w->hub), (double)drain_window(w->drain) / 1000);
+    ask_to_go(w, false);
+    io_end_turn(&w->io); /* what has been said is sent, even if the deadline is now */
+    uv_timer_start(&w->closing, on_closing, 0, CLOSE_CHECK);
+}
+
+static void on_delay_over(uv_timer_t *timer) {
+    start_draining(timer->data);
+}
+
+/* First of all it is told to who may know somebody else to send clients to. */
 static void shut_down(struct worker *w) {
     log_printf(w->log, LOG_INFO, "shutting down");
     w->deadline = uv_now(&w->loop) + w->config->shutdown_timeout;
     w->admin.draining = true;
-    listener_stop(w->listener);
-    w->listener = NULL;
-    sio_server_drain(w->routing.sio); /* in its own words, before all others */
-    hub_disconnect_all(w->hub, 1001, "shutdown");
-    eio_server_drain(&w->routing.engine);
-    http_server_drain(&w->http);
-    io_end_turn(&w->io); /* what has been said is sent, even if the deadline is now */
-    uv_timer_start(&w->closing, on_closing, 0, CLOSE_CHECK);
+    if (w->config->drain_delay && !w->dev) {
+        uv_timer_start(&w->closing, on_delay_over, w->config->drain_delay, 0);
+    } else {
+        start_draining(w);
+    }
+}
+
+/* Asked again, there is no time for anybody, but for a word. */
+static void end_at_once(struct worker *w) {
+    log_printf(w->log, LOG_WARN, "asked again: ending at once");
+    if (!w->drain) {
+        start_draining(w);
+    }
+    ask_to_go(w, true);
+    io_end_turn(&w->io);
+    end_service(w);
 }
 
 static void on_terminate(uv_signal_t *handle, int number) {
@@ -184,8 +232,7 @@ static void on_terminate(uv_signal_t *handle, int number) {
     if (!w->deadline) {
         shut_down(w);
     } else if (uv_is_active((uv_handle_t *)&w->closing)) {
-        log_printf(w->log, LOG_WARN, "asked again: ending at once");
-        end_service(w);
+        end_at_once(w);
     }
 }
 
@@ -348,6 +395,7 @@ int worker_start(struct worker **out, const struct config *config, const struct 
         return status;
     }
     script_commit(w->script);
+    w->dev = dev;
     if (dev) {
         start_watching(w);
     }

@@ -8,8 +8,9 @@
 
 struct worker;
 
-/* `dev`: the handler's files are watched and reloaded on save. On failure UV_E* and the reason, for
- * people, in `error`: a handler that does not load or validate, a port that is taken. */
+/* `dev`: the handler's files are watched and reloaded on save, and the end is a quick one. On
+ * failure UV_E* and the reason, for people, in `error`: a handler that does not load or validate, a
+ * port that is taken. */
 int worker_start(struct worker **out, const struct config *config, const struct log *log,
                  const char *app, bool dev, struct writer *error);
 int worker_port(const struct worker *worker);

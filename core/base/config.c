@@ -90,7 +90,11 @@ const struct option config_options[] = {
      "memory of a worker's handlers"},
 
     {"shutdown_timeout", OPTION_SECONDS, AT(shutdown_timeout), 0, 3600, "10", "Running",
-     "to tell clients and flush before exiting"},
+     "for all of the end, from the signal to the exit"},
+    {"drain_delay", OPTION_SECONDS, AT(drain_delay), 0, 3600, "0", NULL,
+     "of that, from the 503 of /healthz to the last accept"},
+    {"drain_window", OPTION_SECONDS, AT(drain_window), 0, 3600, "5", NULL,
+     "of that, to ask clients to go; 1 ms for each at most"},
     {"control", OPTION_TEXT, AT(control), 0, 0, NULL, NULL,
      "socket for `moonwire reload`; default: named after the app"},
     {"log_level", OPTION_LEVEL, AT(log_level), 0, 0, "info", NULL,

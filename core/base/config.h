@@ -52,7 +52,9 @@ struct config {
     uint64_t handler_budget; /* ms of one handler call without waiting; 0: none */
     size_t lua_memory;       /* bytes per worker */
     /* life */
-    uint64_t shutdown_timeout; /* ms */
+    uint64_t shutdown_timeout; /* ms, for all of the end */
+    uint64_t drain_delay;      /* ms of it, from the signal to the end of accepting */
+    uint64_t drain_window;     /* ms of it, at most, in which clients are asked to go */
     char *control; /* the socket through which `moonwire reload` reaches the running server; NULL:
                       named after the app's path */
     enum log_level log_level;

@@ -415,5 +415,9 @@ int config_load(struct config *config, int argc, char **argv, int *words,
         result = fail(error, "hard_limit (%zu) must not be below high_mark (%zu)",
                       config->hard_limit, config->high_mark);
     }
+    if (result == 0 && config->drain_delay && config->drain_delay >= config->shutdown_timeout) {
+        result = fail(error, "drain_delay must be shorter than shutdown_timeout, of which it is a "
+                             "part");
+    }
     return result;
 }

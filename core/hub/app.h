@@ -115,6 +115,8 @@ struct app {
      * empty. */
     void (*on_answer)(struct app *app, struct client *c, uint64_t id, struct span args,
                       struct span attachments, struct span error);
+    /* Is a handler of this client at work or waiting, or something in its line? */
+    bool (*is_busy)(struct app *app, const struct client *c);
     /* The client is gone: queued events still run, then on_leave once per room, then on_disconnect,
      * then client_release. */
     void (*on_close)(struct app *app, struct client *c, const char *reason);

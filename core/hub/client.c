@@ -72,6 +72,14 @@ void client_disconnect(struct client *c, int code, const char *reason) {
     c->ops->close(c, code, reason);
 }
 
+void client_go_away(struct client *c, uint32_t retry_ms) {
+    if (c->closing) {
+        return;
+    }
+    client_closed(c, c->ops->shutdown ? c->ops->shutdown : "shutdown");
+    c->ops->go_away(c, retry_ms);
+}
+
 void client_release(struct client *c) {
     struct ns *ns = c->ns;
     struct membership *m;
@@ -114,13 +122,13 @@ struct client *hub_client(struct hub *hub, struct span text) {
     return c && c->nonce == id.nonce && !c->closing ? c : NULL;
 }
 
-void hub_disconnect_all(struct hub *hub, int code, const char *reason) {
-    for (uint32_t slot = 0; slot < hub->clients.end; slot++) {
-        struct client *c = slots_get(&hub->clients, slot);
-        if (c && c->ops->wire != WIRE_POST) {
-            client_disconnect(c, code, reason);
-        }
-    }
+uint32_t hub_slot_count(const struct hub *hub) {
+    return hub->clients.end;
+}
+
+struct client *hub_client_at(const struct hub *hub, uint32_t slot) {
+    struct client *c = slots_get(&hub->clients, slot);
+    return c && c->ops->go_away && !c->closing ? c : NULL;
 }
 
 bool client_admit(struct client *c, uint64_t now_ms) {

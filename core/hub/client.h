@@ -26,6 +26,10 @@ struct client_ops {
     /* Starts to close: says goodbye in the wire's way with this code (RFC 6455 section 7.4) and
      * reason. Code 0: at once and without a word, for a reader that has stopped. */
     void (*close)(struct client *c, int code, const char *reason);
+    /* Starts to close because the server goes: says, in the wire's way, that coming back in so many
+     * ms is welcome. NULL: a one-shot client, who is answered and goes by himself. */
+    void (*go_away)(struct client *c, uint32_t retry_ms);
+    const char *shutdown; /* What on_disconnect hears then; NULL: "shutdown". */
     /* The app's line for this client has room again: read on. */
     void (*resume)(struct client *c);
     /* The app has run the last handler of a closed client: free it, or, while its connection is
@@ -75,6 +79,8 @@ void client_id(const struct client *c, char out[CLIENT_ID_LEN + 1]);
 int client_send(struct client *c, struct message *m);
 /* Closes from our side: as client_closed, and ops->close. */
 void client_disconnect(struct client *c, int code, const char *reason);
+/* The server goes: as client_closed, and ops->go_away. */
+void client_go_away(struct client *c, uint32_t retry_ms);
 /* Takes one token of the namespace's rate limit; false: over it. */
 bool client_admit(struct client *c, uint64_t now_ms);
 

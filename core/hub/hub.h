@@ -64,9 +64,10 @@ struct client *ns_client(const struct ns *ns, size_t index); /* any order; valid
 void hub_each_ns(struct hub *hub, void (*visit)(struct ns *ns, void *data), void *data);
 
 struct client *hub_client(struct hub *hub, struct span id); /* NULL: none such, or gone */
-/* Disconnects everybody who is connected; a one-shot client is answered first and goes by itself.
- */
-void hub_disconnect_all(struct hub *hub, int code, const char *reason);
+/* Everybody who is connected, by the place in the hub's table: NULL where nobody is, or who goes by
+ * himself. */
+uint32_t hub_slot_count(const struct hub *hub);
+struct client *hub_client_at(const struct hub *hub, uint32_t slot);
 
 /* Rooms. Join: 0, also when already in; UV_EINVAL bad name (empty, too long, not UTF-8), UV_ENOSPC
  * too many, UV_ECANCELED closing. */

@@ -31,7 +31,7 @@ void eio_server_drain(struct eio_server *server) {
         if (e->state == EIO_CLOSING) {
             eio_finish(e, "forced close", "1");
         } else {
-            eio_close(e, WS_CODE_GOING_AWAY, "shutdown");
+            eio_close(e, WS_CODE_RESTART, "server restart");
         }
     }
 }
@@ -269,6 +269,12 @@ void eio_close(struct eio *e, int code, const char *reason) {
         return;
     }
     eio_finish(e, "forced close", "1");
+}
+
+void eio_go_away(struct eio *e, uint32_t retry_ms) {
+    char reason[WS_RESTART_REASON_SIZE];
+    ws_put_restart_reason(reason, retry_ms);
+    eio_close(e, WS_CODE_RESTART, reason);
 }
 
 void eio_release(struct eio *e) {

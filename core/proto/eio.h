@@ -95,6 +95,8 @@ void eio_send_text(struct eio *e, struct span text);
 void eio_resume(struct eio *e);
 /* Says goodbye once everything is sent. 0: at once and without a word. */
 void eio_close(struct eio *e, int code, const char *reason);
+/* The server goes: closes the transport, which the client's own reconnecting understands. */
+void eio_go_away(struct eio *e, uint32_t retry_ms);
 void eio_release(struct eio *e); /* After on_closed: frees it, in time. */
 
 #endif

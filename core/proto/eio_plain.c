@@ -69,6 +69,10 @@ static void close_client(struct client *c, int code, const char *reason) {
     eio_close(&of_client(c)->eio, code, reason);
 }
 
+static void go_away(struct client *c, uint32_t retry_ms) {
+    eio_go_away(&of_client(c)->eio, retry_ms);
+}
+
 static void resume(struct client *c) {
     struct plain *p = of_client(c);
     p->full = false;
@@ -82,7 +86,7 @@ static void release(struct client *c) {
 #define PLAIN_OPS(which)                                                               \
     {                                                                                  \
         .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked, \
-        .close = close_client, .resume = resume, .free = release                       \
+        .close = close_client, .go_away = go_away, .resume = resume, .free = release   \
     }
 
 static const struct client_ops ws_ops = PLAIN_OPS(WIRE_EIO_WS);

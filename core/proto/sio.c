@@ -340,16 +340,6 @@ void sio_server_free(struct sio_server *server) {
     free(server);
 }
 
-void sio_server_drain(struct sio_server *server) {
-    const struct slots *sessions = &server->engine->sessions;
-    for (uint32_t slot = 0; slot < sessions->end; slot++) {
-        struct eio *e = slots_get(sessions, slot);
-        if (e && e->handler == &handler) {
-            close_clients(of_eio(e), "server shutting down");
-        }
-    }
-}
-
 void sio_serve(struct sio_server *server, struct exchange *x) {
     eio_serve(server->engine, &handler, server, x);
 }

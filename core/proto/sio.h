@@ -16,9 +16,6 @@ struct sio_server *sio_server_new(struct eio_server *engine, struct app *app,
                                   struct metrics *metrics);
 void sio_server_free(struct sio_server *server); /* after eio_server_deinit's sessions are gone */
 
-/* The server goes: tells it to the clients, whose sessions eio_server_drain then closes. */
-void sio_server_drain(struct sio_server *server);
-
 /* Answers any request to the endpoint. */
 void sio_serve(struct sio_server *server, struct exchange *x);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define SCRATCH_KEPT (64 << 10)
+#define SHUTDOWN "server shutting down" /* in the reference server's words */
 
 /* A reply that the app owes. It outlives the client, which then forgets it. */
 struct sio_ack {
@@ -113,13 +114,13 @@ static bool is_blocked(const struct client *c) {
 }
 
 /* The end of one namespace leaves the connection to the others, and to the client's wish to come
- * back; the end of the server, or of a reader that has stopped, is the end of the connection. */
+ * back; the end of a reader that has stopped is the end of the connection. */
 static void close_client(struct client *c, int code, const char *reason) {
     struct sio_client *s = of_client(c);
     if (!s->conn) {
         return;
     }
-    if (code == 0 || code == WS_CODE_GOING_AWAY) {
+    if (code == 0) {
         eio_close(&s->conn->eio, code, reason);
         return;
     }
@@ -127,6 +128,20 @@ static void close_client(struct client *c, int code, const char *reason) {
     sio_put_disconnect(&text, ns_name(c->ns));
     eio_send_text(&s->conn->eio, writer_span(&text));
     writer_deinit(&text);
+}
+
+/* Not with a packet, after which a client stays away, but by the end of the connection; in whatever
+ * other namespaces it is, it hears of it too. */
+static void go_away(struct client *c, uint32_t retry_ms) {
+    struct sio_conn *conn = of_client(c)->conn;
+    struct sio_client *other;
+    if (!conn) {
+        return;
+    }
+    SLIST_FOREACH (other, &conn->clients, link) {
+        client_closed(&other->client, SHUTDOWN);
+    }
+    eio_go_away(&conn->eio, retry_ms);
 }
 
 void sio_client_mark_full(struct sio_client *c) {
@@ -167,10 +182,11 @@ static void release(struct client *c) {
     free(s);
 }
 
-#define SIO_OPS(which)                                                                 \
-    {                                                                                  \
-        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked, \
-        .close = close_client, .resume = resume, .free = release                       \
+#define SIO_OPS(which)                                                                     \
+    {                                                                                      \
+        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked,     \
+        .close = close_client, .go_away = go_away, .shutdown = SHUTDOWN, .resume = resume, \
+        .free = release                                                                    \
     }
 
 static const struct client_ops ws_ops = SIO_OPS(WIRE_SIO_WS);

@@ -71,6 +71,18 @@ static void close_stream(struct client *c, int code, const char *reason) {
     }
 }
 
+/* EventSource keeps to it until our successor's first lines say otherwise. */
+static void go_away(struct client *c, uint32_t retry_ms) {
+    char line[32];
+    struct stream *s = of_client(c);
+    int len = snprintf(line, sizeof line, "retry: %u\n\n", retry_ms);
+    timeout_stop(&s->keep_alive);
+    if (s->conn) {
+        (void)conn_write_bytes(s->conn, line, (size_t)len);
+        conn_finish(s->conn);
+    }
+}
+
 static void resume(struct client *c) {
     of_client(c)->full = false;
 }
@@ -107,6 +119,7 @@ static const struct client_ops sse_ops = {
     .send = send_block,
     .blocked = is_blocked,
     .close = close_stream,
+    .go_away = go_away,
     .resume = resume,
     .free = release,
 };

@@ -118,6 +118,12 @@ static void close_client(struct client *c, int code, const char *reason) {
     ws_conn_close(&of_client(c)->ws, code, reason);
 }
 
+static void go_away(struct client *c, uint32_t retry_ms) {
+    char reason[WS_RESTART_REASON_SIZE];
+    ws_put_restart_reason(reason, retry_ms);
+    ws_conn_close(&of_client(c)->ws, WS_CODE_RESTART, reason);
+}
+
 static void resume(struct client *c) {
     ws_conn_resume(&of_client(c)->ws);
 }
@@ -142,7 +148,7 @@ static void release(struct client *c) {
 #define WS_OPS(which)                                                                 \
     {                                                                                 \
         .wire = (which), .encode = encode, .send = send_frame, .blocked = is_blocked, \
-        .close = close_client, .resume = resume, .free = release                      \
+        .close = close_client, .go_away = go_away, .resume = resume, .free = release  \
     }
 
 /* Plain, then a wire for each window from 9. */

@@ -7,10 +7,12 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CONTROL_SECOND 1000 /* ms */
+#define RESTART_WAIT 2000   /* ms for the answer to the goodbye of a server that goes */
 #define REASON_MAX (WS_CONTROL_MAX - 2)
 
 enum state {
@@ -133,9 +135,18 @@ void ws_conn_close(struct ws_conn *w, int code, const char *reason) {
         send_close(w, code, reason);
         w->state = STATE_CLOSING;
         w->paused = 0;
-        timeout_start(w->shared->io, &w->timeout, w->shared->io->config->ping_timeout);
+        uint64_t wait = w->shared->io->config->ping_timeout;
+        if (code == WS_CODE_RESTART && wait > RESTART_WAIT) {
+            wait = RESTART_WAIT;
+        }
+        timeout_start(w->shared->io, &w->timeout, wait);
         conn_resume(w->conn);
     }
+}
+
+void ws_put_restart_reason(char out[WS_RESTART_REASON_SIZE], uint32_t retry_ms) {
+    snprintf(out, WS_RESTART_REASON_SIZE, "server restart; retry=%u.%03u", retry_ms / 1000,
+             retry_ms % 1000);
 }
 
 /* --- time ----------------------------------------------------------------------------------- */

@@ -62,8 +62,13 @@ ssize_t ws_conn_send(struct ws_conn *w, const struct slice *frame);
 bool ws_conn_blocked(const struct ws_conn *w);
 /* After on_message has returned false: reads on. */
 void ws_conn_resume(struct ws_conn *w);
-/* Sends a close frame and waits for the peer's, as long as a pong may take. 0: at once and without
- * a word. Nothing after the first call counts. */
+/* Sends a close frame and waits for the peer's, as long as a pong may take; WS_CODE_RESTART: not so
+ * long, for the server wants to end. 0: at once and without a word. Nothing after the first call
+ * counts. */
 void ws_conn_close(struct ws_conn *w, int code, const char *reason);
+/* The reason that goes with WS_CODE_RESTART, for people and for machines: "server restart;
+ * retry=3.217", in seconds. */
+#define WS_RESTART_REASON_SIZE 40
+void ws_put_restart_reason(char out[WS_RESTART_REASON_SIZE], uint32_t retry_ms);
 
 #endif

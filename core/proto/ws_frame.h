@@ -19,13 +19,13 @@ enum ws_opcode {
 
 enum ws_code {
     WS_CODE_NORMAL = 1000,
-    WS_CODE_GOING_AWAY = 1001,
     WS_CODE_PROTOCOL_ERROR = 1002,
     WS_CODE_NONE = 1005, /* of a close frame without a code; never on the wire */
     WS_CODE_INVALID_DATA = 1007,
     WS_CODE_POLICY = 1008,
     WS_CODE_TOO_BIG = 1009,
     WS_CODE_INTERNAL_ERROR = 1011,
+    WS_CODE_RESTART = 1012,
 };
 
 #define WS_HEADER_MAX 14     /* of a client's frame */

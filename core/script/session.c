@@ -394,6 +394,12 @@ static void app_on_answer(struct app *app, struct client *c, uint64_t id, struct
     }
 }
 
+static bool app_is_busy(struct app *app, const struct client *c) {
+    (void)app;
+    const struct session *s = c->script;
+    return s && (s->line.busy || s->line.count);
+}
+
 static void app_on_close(struct app *app, struct client *c, const char *reason) {
     close_session(session_in(app, c), reason);
 }
@@ -405,5 +411,6 @@ void session_fill_app(struct app *app) {
     app->on_join = app_on_join;
     app->on_leave = app_on_leave;
     app->on_answer = app_on_answer;
+    app->is_busy = app_is_busy;
     app->on_close = app_on_close;
 }

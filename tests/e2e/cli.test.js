@@ -305,7 +305,7 @@ describe("the end", () => {
       await waiting;
       server.signal(signal);
       const closings = await Promise.all(peers.map((peer) => peer.closed()));
-      closings.forEach(({ code }) => assert.equal(code, 1001));
+      closings.forEach(({ code }) => assert.equal(code, 1012));
       assert.equal(await events.ended(), true);
       await idle.end();
       assert.equal((await asked).body, "slow");
@@ -324,7 +324,7 @@ describe("the end", () => {
     agent.writeRequest(["GET /healthz HTTP/1.1", "Host: x"]);
     assert.equal((await agent.response()).status, 503);
     await assert.rejects(request(server.url, "/page"), /ECONNREFUSED/);
-    assert.equal((await silent.frame()).code, 1001);
+    assert.equal((await silent.frame()).code, 1012);
     assert.equal(await server.exit(), 0);
     assert.match(server.output(), /deadline/);
     silent.destroy();
@@ -335,7 +335,7 @@ describe("the end", () => {
     const server = await serve(APP, { args: ["--shutdown-timeout", "3600"] });
     const silent = await upgrade(server);
     server.signal("SIGTERM");
-    assert.equal((await silent.frame()).code, 1001);
+    assert.equal((await silent.frame()).code, 1012);
     server.signal("SIGTERM");
     assert.equal(await server.exit(), 0);
     await silent.end();

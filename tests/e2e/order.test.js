@@ -351,7 +351,7 @@ describe("the end of the server", () => {
     await until("at gate");
     const closed = peer.closed();
     await server.stop();
-    assert.equal((await closed).code, 1001);
+    assert.equal((await closed).code, 1012);
     await close();
   });
 });

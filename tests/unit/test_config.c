@@ -75,6 +75,8 @@ static void the_defaults_are_those_of_the_design(void **state) {
     assert_int_equal(config.handler_budget, 1000);
     assert_int_equal(config.lua_memory, 512u * 1024 * 1024);
     assert_int_equal(config.shutdown_timeout, 10000);
+    assert_int_equal(config.drain_delay, 0);
+    assert_int_equal(config.drain_window, 5000);
     assert_int_equal(config.log_level, LOG_INFO);
     assert_false(config.log_json);
 }
@@ -170,6 +172,11 @@ static void values_are_checked(void **state) {
     assert_string_equal(config.admin, "off");
     assert_int_equal(LOAD("--high-mark=8M"), UV_EINVAL);
     assert_string_equal(error.text, "hard_limit (4194304) must not be below high_mark (8388608)");
+    assert_int_equal(LOAD("--shutdown-timeout=0"), 0);
+    assert_int_equal(LOAD("--drain-delay=9.999"), 0);
+    assert_int_equal(LOAD("--drain-delay=10"), UV_EINVAL);
+    assert_string_equal(error.text,
+                        "drain_delay must be shorter than shutdown_timeout, of which it is a part");
     char *const bad[] = {"--port=",
                          "--port=-1",
                          "--port=1.5",

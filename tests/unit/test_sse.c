@@ -147,10 +147,10 @@ static void a_stream_that_is_ended(void **state) {
     open_stream(&h, STREAM("/", ""));
     assert_int_equal(hub_join(h.client, SPAN("r")), 0);
     house_emit(&h, "r", "last", "1", 1);
-    hub_disconnect_all(h.hub, 1001, "shutdown");
+    client_go_away(h.client, 3217);
     RUN_UNTIL(&h.s.f, h.s.client->ended);
     assert_int_equal(h.s.client->error, 0);
-    expect_lines(&h, "retry: 2000\n\nevent: last\ndata: 1\n\n");
+    expect_lines(&h, "retry: 2000\n\nevent: last\ndata: 1\n\nretry: 3217\n\n");
     assert_true(house_logged(&h, "connect;close shutdown;"));
     house_deinit(&h);
 }

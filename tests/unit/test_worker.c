@@ -24,8 +24,8 @@
     "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" \
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 #define STREAM "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-#define CLOSE_1001 "\x03\xe9shutdown"
-#define CLOSE_ANSWER "\x88\x82\0\0\0\0\x03\xe9"
+#define CLOSE_1012 "\x03\xf4server restart; retry="
+#define CLOSE_ANSWER "\x88\x82\0\0\0\0\x03\xf4"
 
 struct fixture {
     char folder[40];
@@ -178,7 +178,7 @@ static void *peer_is_told_goodbye(void *data) {
     peer_send(fd, HANDSHAKE, sizeof HANDSHAKE - 1);
     if (peer_hears(f, fd, "welcome")) {
         ask_to_end();
-        if (peer_hears(f, fd, CLOSE_1001)) {
+        if (peer_hears(f, fd, CLOSE_1012)) {
             peer_send(fd, CLOSE_ANSWER, sizeof CLOSE_ANSWER - 1);
         }
     }
@@ -186,12 +186,12 @@ static void *peer_is_told_goodbye(void *data) {
     return NULL;
 }
 
-static void test_a_websocket_is_told_1001(void **state) {
+static void test_a_websocket_is_told_1012(void **state) {
     struct fixture *f = *state;
     write_app(f, "return { on_connect = function(c) c:send('welcome') end, on_message = print,\n"
                  " on_disconnect = function(c, reason) prove(reason) end }");
     run(f, peer_is_told_goodbye);
-    assert_non_null(memmem(f->told, f->told_len, CLOSE_1001, sizeof CLOSE_1001 - 1));
+    assert_non_null(memmem(f->told, f->told_len, CLOSE_1012, sizeof CLOSE_1012 - 1));
     assert_false(was_logged(f, "deadline"));
     assert_proof(f, "shutdown");
 }
@@ -201,7 +201,7 @@ static void test_without_patience_the_last_words_are_still_sent(void **state) {
     f->config.shutdown_timeout = 0;
     write_app(f, "return { on_connect = function(c) c:send('welcome') end, on_message = print }");
     run(f, peer_is_told_goodbye);
-    assert_non_null(memmem(f->told, f->told_len, CLOSE_1001, sizeof CLOSE_1001 - 1));
+    assert_non_null(memmem(f->told, f->told_len, CLOSE_1012, sizeof CLOSE_1012 - 1));
 }
 
 static void test_on_disconnect_may_wait(void **state) {
@@ -279,7 +279,7 @@ static void *peer_asks_twice(void *data) {
     peer_send(fd, HANDSHAKE, sizeof HANDSHAKE - 1);
     if (peer_hears(f, fd, "welcome")) {
         ask_to_end();
-        if (peer_hears(f, fd, CLOSE_1001)) {
+        if (peer_hears(f, fd, CLOSE_1012)) {
             ask_to_end();
         }
     }
@@ -404,7 +404,7 @@ static void test_a_script_ends_as_a_process_does(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ends_when_asked, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_websocket_is_told_1001, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_websocket_is_told_1012, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_patience_the_last_words_are_still_sent, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_on_disconnect_may_wait, set_up, tear_down),

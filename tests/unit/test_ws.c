@@ -276,11 +276,12 @@ static void shutdown_says_goodbye(void **state) {
     (void)state;
     struct house h;
     open_with(&h, "");
-    hub_disconnect_all(h.hub, 1001, "shutdown");
-    RUN_UNTIL(&h.s.f, received_ws(&h).len == 12);
-    assert_true(span_equal(received_ws(&h), SPAN("\x88\x0a\x03\xe9"
-                                                 "shutdown")));
-    hub_disconnect_all(h.hub, 1001, "shutdown");
+    client_go_away(h.client, 3217);
+    struct span goodbye = SPAN("\x88\x1d\x03\xf4"
+                               "server restart; retry=3.217");
+    RUN_UNTIL(&h.s.f, received_ws(&h).len == goodbye.len);
+    assert_true(span_equal(received_ws(&h), goodbye));
+    assert_null(hub_client_at(h.hub, 0));
     assert_true(house_logged(&h, "connect;close shutdown;"));
     house_deinit(&h);
 }

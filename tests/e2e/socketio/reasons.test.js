@@ -169,7 +169,7 @@ for (const kind of KINDS) {
       await server.kill("SIGTERM");
       assert.deepEqual(await Promise.all(gone), Array(guests.length).fill("transport close"));
       const { code } = await raw.closed(); // the reference server gives none
-      assert.equal(code, kind === "reference" ? 1005 : 1001);
+      assert.equal(code, kind === "reference" ? 1005 : 1012);
       assert.equal(process.text.match(/gone: server shutting down/g)?.length, guests.length + 1);
     });
   });
