@@ -44,6 +44,12 @@ int client_send(struct client *c, struct message *m) {
     return waiting < 0 ? (int)waiting : 0;
 }
 
+static void stamp_members(const struct room *room, uint64_t stamp) {
+    for (uint32_t i = 0; i < room->count; i++) {
+        room->members[i]->stamp = stamp;
+    }
+}
+
 /* Each publication has a stamp of its own, so that nobody who is not left out can bear it. */
 uint64_t hub_leave_out(struct ns *ns, const struct except *except) {
     uint64_t stamp = ++ns->hub->stamp;
@@ -52,24 +58,20 @@ uint64_t hub_leave_out(struct ns *ns, const struct except *except) {
     }
     for (size_t i = 0; except && i < except->room_count; i++) {
         const struct room *room = room_find(ns->rooms, except->rooms[i]);
-        for (uint32_t k = 0; room && k < room->count; k++) {
-            room->members[k]->stamp = stamp;
+        if (room) {
+            stamp_members(room, stamp);
         }
     }
     return stamp;
 }
 
-/* To all who do not bear the stamp, and leaves it with them. */
+/* To all who do not bear the stamp. */
 static void fan_out(struct hub *hub, struct client *const *clients, uint32_t count,
                     struct message *m, uint64_t stamp) {
     ssize_t high = (ssize_t)hub->config->high_mark;
     for (uint32_t i = 0; i < count; i++) {
         struct client *c = clients[i];
-        if (c->stamp == stamp) {
-            continue;
-        }
-        c->stamp = stamp;
-        if (deliver(hub, c, m) > high) {
+        if (c->stamp != stamp && deliver(hub, c, m) > high) {
             too_slow(hub, c);
         }
     }
@@ -117,6 +119,7 @@ void hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, st
         struct room *room = enter(ns, names[i], &own, offset_text);
         if (room) {
             fan_out(ns->hub, room->members, room->count, &own, stamp);
+            stamp_members(room, stamp);
         }
         message_deinit(&own);
     }
