@@ -44,7 +44,9 @@ function app.on_emit(to, event, ...)
 end
 function app.events.forbidden() error "on_event has refused it" end
 function app.events.events(client) return client.data.events end
-function app.events.wire(client) return client.wire end
+function app.events.self(client)
+  return { client.wire, client.recovered, client.request.auth, client.connected }
+end
 function app.events.binary(_, value)
   return tostring(value) == "a\\0b", mw.binary("x\\0y"), { deep = { mw.binary "" } }
 end
@@ -71,6 +73,13 @@ describe("handlers and Socket.IO", { skip: !KINDS.includes("moonwire") }, () => 
       );
       await Promise.all(asking);
       assert.deepEqual(answers, [...Array(600).keys()]);
+    });
+
+    test(`what a client over ${transport} is told to be`, async () => {
+      const guest = await arrive({ transport });
+      assert.deepEqual(await guest.ask("self"), ["socket.io", false, {}, true]);
+      const known = await arrive({ transport, auth: { token: "t" } });
+      assert.deepEqual((await known.ask("self"))[2], { token: "t" });
     });
 
     test(`a life over ${transport} ends once, with its rooms as they were`, async () => {
