@@ -12,14 +12,14 @@ const { launchBrowser, openPage, packages, shows, startServer, texts } = require
 
 const bundle = path.join(
   path.dirname(packages.resolve("socket.io-client/package.json")),
-  "dist/socket.io.min.js",
+  "dist/socket.io.js",
 );
 
-// What a page would be written like. Its query says where the server is, which transports it may
+// What a page would be written like, the address of the client's script included. Its query says where the server is, which transports it may
 // use, and whether it is one that sends credentials.
 const PAGE = `<!doctype html><meta charset="utf-8"><title>a page</title>
 <p id="status"></p><ol id="log"></ol>
-<script src="/socket.io.min.js"></script>
+<script src="/socket.io/socket.io.js"></script>
 <script>
   const query = new URLSearchParams(location.search);
   const transports = query.get("transports")?.split(",");
@@ -52,7 +52,8 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>a page</title>
 
 const app = (origin) => `
 local mw = require "moonwire"
-local app = { static = "public", origins = { "${origin}" }, events = {} }
+local app = { origins = { "${origin}" }, events = {} }
+app.static = { ["/"] = "public", ["/socket.io"] = "dist" }
 function app.events.join(client, room)
   client:join(room)
   return mw.room(room):count()
@@ -73,7 +74,7 @@ let origin;
 
 const FILES = {
   "/": ["text/html", PAGE],
-  "/socket.io.min.js": ["text/javascript", fs.readFileSync(bundle, "utf8")],
+  "/socket.io/socket.io.js": ["text/javascript", fs.readFileSync(bundle, "utf8")],
 };
 
 before(async () => {
@@ -86,7 +87,7 @@ before(async () => {
   const folder = makeFolder({
     "app.lua": app(origin),
     "public/index.html": PAGE,
-    "public/socket.io.min.js": FILES["/socket.io.min.js"][1],
+    "dist/socket.io.js": FILES["/socket.io/socket.io.js"][1],
   });
   [browser, server] = await Promise.all([
     launchBrowser(),

@@ -1,5 +1,5 @@
 // Heartbeats of 300/200 ms: the server pings, who does not answer goes. Measured are only lower
-// bounds, which no load of the machine can break.
+// bounds, with some room for a server's clock that stands still while the machine is busy.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -11,7 +11,7 @@ const { openSocket } = require("./raw.js");
 
 const INTERVAL = 300;
 const TIMEOUT = 200;
-const EARLY = 5; // ms that two clocks may differ
+const EARLY = 50; // ms that two clocks may differ
 
 onEach("a late answer to a ping", { pingInterval: 300, pingTimeout: 1000 }, (server) => {
   test("the first packet meanwhile gives it more time, the next ones do not", async () => {

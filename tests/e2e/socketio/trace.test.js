@@ -44,6 +44,9 @@ const REQUESTS = [
   ["a POST without a session", `${PATH}&transport=polling`, { method: "POST", body: "40" }],
   ["a PUT without a session", `${PATH}&transport=polling`, { method: "PUT", body: "40" }],
   ["a DELETE without a session", `${PATH}&transport=polling`, { method: "DELETE" }],
+  ["an OPTIONS without a session", `${PATH}&transport=polling`, { method: "OPTIONS" }],
+  ["a HEAD without a session", `${PATH}&transport=polling`, { method: "HEAD" }],
+  ["an empty session", `${PATH}&transport=polling&sid=`],
   ["a WebSocket without an upgrade", `${PATH}&transport=websocket`],
   ["the opening", `${PATH}&transport=polling`],
 ];
@@ -145,6 +148,7 @@ const SESSIONS = {
   async "too large a body"(session, see) {
     const { status } = await session.post("4".repeat(10_001));
     see.value("status", status);
+    await session.connect();
   },
   async "a large answer to who takes gzip"(session, see, server) {
     await session.connect();
