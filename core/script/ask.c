@@ -2,11 +2,13 @@
  * each client that has not answered. Called by lib_room.c, and by session.c with
  * what came back. */
 #include "script/ask.h"
+#include "base/memory.h"
 #include "script/binding.h"
 #include "script/json_bridge.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct ask_leg {
@@ -35,10 +37,14 @@ static void end_leg(struct ask_leg *leg, const char *code) {
     if (!s) {
         return;
     }
+    struct session_asks *asks = s->asks;
     LIST_REMOVE(leg, link);
-    s->ask_count--;
-    if (leg->own && s->awaited > 0) {
-        s->awaited--;
+    if (leg->own && asks->awaited > 0) {
+        asks->awaited--;
+    }
+    if (--asks->count == 0) {
+        free(asks);
+        s->asks = NULL;
     }
     leg->session = NULL;
     leg->code = code;
@@ -88,10 +94,14 @@ int ask_free(lua_State *L) {
     return 0;
 }
 
+static struct ask_leg *first_leg(const struct session *s) {
+    return s->asks ? LIST_FIRST(&s->asks->legs) : NULL;
+}
+
 void ask_answer(struct session *s, uint64_t id, struct span args, struct span attachments,
                 struct span error) {
-    struct ask_leg *leg;
-    LIST_FOREACH (leg, &s->asks, link) {
+    struct ask_leg *leg = first_leg(s);
+    for (; leg; leg = LIST_NEXT(leg, link)) {
         if (leg->ask->id == id) {
             struct ask *ask = leg->ask;
             leg->args = buf_copy(args.at, args.len);
@@ -107,7 +117,7 @@ void ask_answer(struct session *s, uint64_t id, struct span args, struct span at
 void ask_fail(struct session *s, const char *code) {
     /* Who is woken may ask again: only what has been asked until now ends. */
     uint64_t last = s->scope->hooks->ask_count;
-    struct ask_leg *leg = LIST_FIRST(&s->asks);
+    struct ask_leg *leg = first_leg(s);
     while (leg) {
         struct ask *ask = leg->ask;
         if (ask->id > last) {
@@ -116,7 +126,7 @@ void ask_fail(struct session *s, const char *code) {
         }
         end_leg(leg, code);
         wake_if_over(ask);
-        leg = LIST_FIRST(&s->asks);
+        leg = first_leg(s);
     }
 }
 
@@ -230,7 +240,7 @@ static struct ask *new_ask(lua_State *L, struct hooks *hooks, size_t count, bool
 static void send_leg(struct hooks *hooks, struct ask_leg *leg, struct client *c,
                      struct message *m) {
     struct session *s = session_of(hooks, c);
-    if (s->ask_count >= (uint32_t)hooks->script->env.config->max_acks) {
+    if (s->asks && s->asks->count >= (uint32_t)hooks->script->env.config->max_acks) {
         leg->code = "backpressure";
         return;
     }
@@ -240,8 +250,11 @@ static void send_leg(struct hooks *hooks, struct ask_leg *leg, struct client *c,
     leg->session = s;
     leg->code = NULL;
     leg->own = session_is_running(s);
-    LIST_INSERT_HEAD(&s->asks, leg, link);
-    s->ask_count++;
+    if (!s->asks) {
+        s->asks = memory_zalloc(sizeof *s->asks);
+    }
+    LIST_INSERT_HEAD(&s->asks->legs, leg, link);
+    s->asks->count++;
     leg->ask->pending++;
     if (leg->own) {
         session_await(s);

@@ -6,9 +6,13 @@
 #include "script/binding.h"
 #include "script/json_bridge.h"
 
+struct ack *item_ack(const struct session *s) {
+    return s->item && !s->answered ? s->item->ack : NULL;
+}
+
 void item_answer(struct session *s, const struct reply *reply) {
-    struct ack *ack = s->ack;
-    s->ack = NULL;
+    struct ack *ack = item_ack(s);
+    s->answered = true;
     if (ack) {
         ack->answer(ack, reply);
     }
@@ -24,7 +28,7 @@ static void describe(const void *data, struct log_line *line) {
     char id[CLIENT_ID_LEN + 1];
     client_id(s->client, id);
     if (s->item->name.len) {
-        log_field(line, s->running == ITEM_EVENT ? "event" : "room", s->item->name);
+        log_field(line, s->item->kind == ITEM_EVENT ? "event" : "room", s->item->name);
     }
     if (s->guarded) {
         log_field(line, "in", SPAN("on_event"));
@@ -57,7 +61,7 @@ static int begin_message(lua_State *L, void *data) {
 
 /* The arguments were no JSON: said in the ack, or in a reply without an id. */
 static int refuse_bad(struct session *s) {
-    if (s->ack) {
+    if (item_ack(s)) {
         item_answer_code(s, "bad_message");
     } else if (s->item->kind == ITEM_EVENT) {
         struct message m;
@@ -173,7 +177,7 @@ static int begin_event(lua_State *L, void *data) {
 
 static void end_event(lua_State *L, void *data, int first) {
     struct session *s = data;
-    if (s->ack) {
+    if (item_ack(s)) {
         struct reply reply;
         answer_read(L, first, &reply);
         item_answer(s, &reply);
@@ -246,7 +250,7 @@ static int begin(lua_State *L, void *data) {
         [ITEM_DISCONNECT] = begin_disconnect,
     };
     struct session *s = data;
-    int count = begins[s->running](L, s);
+    int count = begins[s->item->kind](L, s);
     s->begun = true;
     return count;
 }

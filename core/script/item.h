@@ -6,6 +6,8 @@
 
 extern const struct task_kind item_kinds[]; /* by enum item_kind */
 
+/* The running item's ack, until it is answered; NULL: there is none. */
+struct ack *item_ack(const struct session *s);
 /* Answers the running item's ack, if it has one and it has not been answered. */
 void item_answer(struct session *s, const struct reply *reply);
 void item_answer_code(struct session *s, const char *code);

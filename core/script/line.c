@@ -6,13 +6,13 @@
 #include <string.h>
 
 struct line_entry {
-    STAILQ_ENTRY(line_entry) link;
+    struct line_entry *next; /* of the last: the first */
     struct item item;
     char bytes[];
 };
 
 void line_init(struct line *line) {
-    STAILQ_INIT(&line->entries);
+    line->last = NULL;
     line->current = NULL;
     line->count = 0;
     line->busy = false;
@@ -40,6 +40,26 @@ static struct line_entry *copy(const struct item *item) {
     return entry;
 }
 
+static void append(struct line *line, struct line_entry *entry) {
+    struct line_entry *last = line->last;
+    entry->next = last ? last->next : entry;
+    if (last) {
+        last->next = entry;
+    }
+    line->last = entry;
+    line->count++;
+}
+
+static struct line_entry *take_first(struct line *line) {
+    struct line_entry *first = line->last->next;
+    line->last->next = first->next;
+    if (first == line->last) {
+        line->last = NULL;
+    }
+    line->count--;
+    return first;
+}
+
 const struct item *line_keep(struct line *line, const struct item *item) {
     if (!line->current) {
         line->current = copy(item);
@@ -54,10 +74,8 @@ static void drain(struct line *line, line_run *run) {
         return;
     }
     line->draining = true;
-    while (!line->busy && !STAILQ_EMPTY(&line->entries)) {
-        struct line_entry *entry = STAILQ_FIRST(&line->entries);
-        STAILQ_REMOVE_HEAD(&line->entries, link);
-        line->count--;
+    while (!line->busy && line->last) {
+        struct line_entry *entry = take_first(line);
         line->busy = true;
         line->current = entry;
         run(line, &entry->item);
@@ -66,10 +84,8 @@ static void drain(struct line *line, line_run *run) {
 }
 
 void line_push(struct line *line, const struct item *item, line_run *run) {
-    if (line->busy || line->draining || line->count > 0) {
-        struct line_entry *entry = copy(item);
-        STAILQ_INSERT_TAIL(&line->entries, entry, link);
-        line->count++;
+    if (line->busy || line->draining || line->last) {
+        append(line, copy(item));
         drain(line, run);
         return;
     }

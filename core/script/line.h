@@ -5,7 +5,6 @@
 #define MOONWIRE_SCRIPT_LINE_H
 
 #include "hub/app.h"
-#include <sys/queue.h>
 
 enum item_kind {
     ITEM_CONNECT,
@@ -29,7 +28,7 @@ struct item {
 
 struct line_entry;
 struct line {
-    STAILQ_HEAD(, line_entry) entries;
+    struct line_entry *last;    /* of those that wait; what follows it is the first. NULL: none */
     struct line_entry *current; /* the copied item that is being handled; NULL: it was borrowed */
     uint32_t count;             /* entries that wait */
     bool busy;                  /* an item has begun and not ended */

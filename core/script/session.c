@@ -20,7 +20,6 @@ static struct script *script_in(const struct session *s) {
 struct session *session_new(struct hooks *hooks, struct ns *ns, const struct request *request) {
     struct session *s = memory_zalloc(sizeof *s);
     line_init(&s->line);
-    LIST_INIT(&s->asks);
     s->request = request ? request_keep(request) : NULL;
     s->scope = scope_get(hooks, ns);
     s->object = LUA_NOREF;
@@ -104,12 +103,16 @@ static void settle(struct session *s) {
  * the answer stands behind the events. Beyond that the handler hears of it and reading stops. */
 #define AWAIT_FACTOR 4
 
+static bool awaits(const struct session *s) {
+    return s->asks && s->asks->awaited;
+}
+
 static bool has_room(struct session *s) {
     uint32_t bound = (uint32_t)script_in(s)->env.config->max_queue;
-    if (s->awaited && s->line.count >= bound * AWAIT_FACTOR) {
+    if (awaits(s) && s->line.count >= bound * AWAIT_FACTOR) {
         ask_fail(s, "backpressure");
     }
-    return s->line.count < (s->awaited ? bound * AWAIT_FACTOR : bound);
+    return s->line.count < (awaits(s) ? bound * AWAIT_FACTOR : bound);
 }
 
 /* Puts an item into the line; false when the line is full. */
@@ -130,9 +133,12 @@ static bool push(struct session *s, const struct item *item) {
 
 /* The item has ended, whether a handler ran or not. */
 static void finish(struct session *s) {
+    bool last = s->item->kind == ITEM_DISCONNECT;
     s->item = NULL;
-    s->awaited = 0;
-    if (s->running == ITEM_DISCONNECT) {
+    if (s->asks) {
+        s->asks->awaited = 0;
+    }
+    if (last) {
         struct client *c = s->client;
         s->client = NULL;
         s->released = true;
@@ -149,7 +155,7 @@ void session_done(void *data, enum task_end how) {
         script_in(s)->env.metrics->handler_errors[HOOK_ANY] += how == TASK_FAILED;
         s->guarded = false;
     }
-    if (s->ack) {
+    if (item_ack(s)) {
         item_answer_code(s, how == TASK_ABANDONED ? "unavailable" : "internal_error");
     }
     finish(s);
@@ -167,7 +173,7 @@ static bool prepare(struct session *s, const struct item *item) {
     const struct handler *h = hooks_handler(s->client->ns);
     struct reply empty = {.argc = 0};
     if (script_in(s)->stopping) {
-        if (s->ack) {
+        if (item_ack(s)) {
             item_answer_code(s, "unavailable");
         }
         return false;
@@ -207,8 +213,7 @@ static void run_item(struct line *line, const struct item *item) {
     struct session *s = (struct session *)line;
     s->item = item;
     s->begun = false;
-    s->ack = item->ack;
-    s->running = item->kind;
+    s->answered = false;
     if (!prepare(s, item)) {
         finish(s);
         return;
@@ -247,7 +252,7 @@ static void run_reread(struct deferred *deferred) {
 }
 
 void session_await(struct session *s) {
-    s->awaited++;
+    s->asks->awaited++;
     if (s->stopped &&
         s->line.count < (uint32_t)script_in(s)->env.config->max_queue * AWAIT_FACTOR) {
         struct reread *reread = memory_zalloc(sizeof *reread);

@@ -9,6 +9,13 @@
 
 struct ask_leg;
 
+/* Requests that a client has not answered. One that has answered all has no such block. */
+struct session_asks {
+    LIST_HEAD(, ask_leg) legs;
+    uint32_t count;
+    uint32_t awaited; /* by the running handler of this client */
+};
+
 struct session {
     struct line line;
     struct client *client;     /* NULL before it is connected and after its release */
@@ -16,18 +23,15 @@ struct session {
     struct buf *auth;          /* what it presented, as JSON, where that is not in the request */
     struct scope *scope;       /* owns a reference */
     const struct item *item;   /* that is being handled; its data only until the handler begins */
-    struct ack *ack;           /* of the running handler, until it is answered */
-    LIST_HEAD(, ask_leg) asks; /* requests that this client has not answered */
-    uint32_t ask_count;
-    uint32_t awaited; /* asks that the running handler of this client waits for */
-    uint32_t counted; /* of the line, in metrics->queued_events */
-    int user;         /* references in the registry, or LUA_NOREF: the user, */
-    int object;       /* and the Lua object once it has to stay */
-    uint8_t running;  /* the kind of the item that is being handled */
-    bool begun : 1;   /* the item's handler has been called */
-    bool guarded : 1; /* on_event runs, and the event's handler has not begun */
-    bool stopped : 1; /* the transport has been told to stop reading */
-    bool closed : 1;  /* on_close has been heard */
+    struct session_asks *asks; /* ask.c's; NULL: none */
+    uint32_t counted;          /* of the line, in metrics->queued_events */
+    int user;                  /* references in the registry, or LUA_NOREF: the user, */
+    int object;                /* and the Lua object once it has to stay */
+    bool begun : 1;            /* the item's handler has been called */
+    bool answered : 1;         /* and the item's ack */
+    bool guarded : 1;          /* on_event runs, and the event's handler has not begun */
+    bool stopped : 1;          /* the transport has been told to stop reading */
+    bool closed : 1;           /* on_close has been heard */
     bool released : 1;
     bool seen : 1;    /* Lua has had its object */
     bool expires : 1; /* its identity ends: expiry.c knows when */
