@@ -166,9 +166,10 @@ const struct ws_conn_handler eio_ws_events = {.silent = true,
 /* Answers 101. NULL: nobody is there any more. */
 static struct eio_ws *accept_ws(struct eio_server *server, struct eio *e, struct exchange *x,
                                 struct span *rest) {
-    struct writer head = {0};
+    struct writer *head = &server->scratch;
     struct ws_agreement agreement = {0};
-    ws_handshake_answer(&head, exchange_request(x), &agreement,
+    writer_clear(head);
+    ws_handshake_answer(head, exchange_request(x), &agreement,
                         writer_span(exchange_extra_headers(x)));
     struct conn *conn = exchange_upgrade(x, rest);
     struct eio_ws *w = NULL;
@@ -177,9 +178,8 @@ static struct eio_ws *accept_ws(struct eio_server *server, struct eio *e, struct
         w->session = e;
         server->sockets++;
         ws_conn_start(&w->ws, &server->shared, conn, 0);
-        (void)conn_write_bytes(conn, writer_span(&head).at, writer_len(&head));
+        (void)conn_write_bytes(conn, writer_span(head).at, writer_len(head));
     }
-    writer_deinit(&head);
     return w;
 }
 
@@ -199,11 +199,11 @@ void eio_ws_open(struct eio_server *server, const struct eio_handler *handler, v
     struct eio *e = eio_new(server, handler, exchange_request(x));
     eio_put_cookie(e, exchange_extra_headers(x));
     struct eio_ws *w = accept_ws(server, e, x, &rest);
-    struct writer open = {0};
+    struct writer *open = &server->scratch;
     e->ws = w;
-    eio_put_open(e, &open);
-    eio_ws_put(w, writer_span(&open));
-    writer_deinit(&open);
+    writer_clear(open);
+    eio_put_open(e, open);
+    eio_ws_put(w, writer_span(open));
     eio_opened(e, data);
     feed(w, rest);
 }

@@ -239,7 +239,7 @@ struct ack *sio_client_ack(struct sio_client *c, struct span id) {
 
 void sio_client_open(struct sio_conn *conn, struct ns *ns, const struct verdict *verdict) {
     struct sio_client *c = memory_zalloc(sizeof *c);
-    struct writer text = {0};
+    struct writer *text = &conn->server->scratch;
     char id[CLIENT_ID_LEN + 1];
     LIST_INIT(&c->acks);
     SLIST_INSERT_HEAD(&conn->clients, c, link);
@@ -249,8 +249,8 @@ void sio_client_open(struct sio_conn *conn, struct ns *ns, const struct verdict 
     c->client.script = verdict->script;
     client_open(&c->client, ns, verdict->user_id);
     client_id(&c->client, id);
-    sio_put_connect(&text, ns_name(ns), id);
-    eio_send_text(&conn->eio, writer_span(&text));
-    writer_deinit(&text);
+    writer_clear(text);
+    sio_put_connect(text, ns_name(ns), id);
+    eio_send_text(&conn->eio, writer_span(text));
     conn->server->app->on_connect(conn->server->app, &c->client);
 }

@@ -309,17 +309,17 @@ static struct ws_agreement agree(const struct ws_server *server, const struct ns
 
 void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
                const struct verdict *verdict) {
-    struct writer head = {0};
+    struct writer *head = &server->scratch;
     struct span rest;
     struct ws_agreement agreement = agree(server, ns, exchange_request(x));
-    ws_handshake_answer(&head, exchange_request(x), &agreement,
+    writer_clear(head);
+    ws_handshake_answer(head, exchange_request(x), &agreement,
                         writer_span(exchange_extra_headers(x)));
     struct conn *conn = exchange_upgrade(x, &rest);
     if (!conn) {
         if (verdict->script) {
             server->app->drop_session(server->app, verdict->script);
         }
-        writer_deinit(&head);
         return;
     }
     struct ws_client *w = memory_zalloc(sizeof *w);
@@ -330,8 +330,7 @@ void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
     w->client.script = verdict->script;
     ws_conn_start(&w->ws, &server->shared, conn, agreement.window);
     /* If the conn closes over this, the client is there for a moment and then gone. */
-    (void)conn_write_bytes(conn, writer_span(&head).at, writer_len(&head));
-    writer_deinit(&head);
+    (void)conn_write_bytes(conn, writer_span(head).at, writer_len(head));
     client_open(&w->client, ns, verdict->user_id);
     server->app->on_connect(server->app, &w->client);
     if (rest.len) {
