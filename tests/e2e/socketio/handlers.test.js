@@ -7,7 +7,7 @@ const fs = require("node:fs");
 const { after, describe, test } = require("node:test");
 const { eventually } = require("../../support.js");
 const { connect, serving } = require("../support.js");
-const { KINDS, TRANSPORTS, visit } = require("./support.js");
+const { KINDS, TRANSPORTS, openPolling, visit } = require("./support.js");
 
 const APP = `
 local mw = require "moonwire"
@@ -102,6 +102,23 @@ describe("handlers and Socket.IO", { skip: !KINDS.includes("moonwire") }, () => 
     });
   }
 
+  // The reference server is never so slow that it comes to this.
+  test("a POST while another one waits for handlers ends the session", async () => {
+    const session = await openPolling(server, "&name=overlap");
+    await session.send("40");
+    await session.get();
+    const first = session.post(['420["slow",2]', ...Array(1000).fill('42["slow",2]')].join("\x1e"));
+    assert.equal((await session.get()).body, "430[2]");
+    assert.equal((await session.post('42["slow",0]')).status, 400);
+    assert.equal((await first).status, 200);
+    assert.deepEqual((await session.get()).json, { code: 1, message: "Session ID unknown" });
+    const witness = await arrive();
+    const [, , , reason] = await eventually("its end", async () =>
+      (await witness.ask("ends")).find(([who, what]) => who === "overlap" && what === "gone"),
+    );
+    assert.equal(reason, "transport error");
+  });
+
   test("a bug is answered, and the connection stays", async () => {
     const guest = await arrive();
     assert.deepEqual(await guest.ask("fail"), { error: "internal_error" });
@@ -120,8 +137,8 @@ describe("handlers and Socket.IO", { skip: !KINDS.includes("moonwire") }, () => 
       const refusal = { error: "forbidden", detail: { args: [1, { a: "b" }] } };
       assert.deepEqual(await guest.ask("forbidden", 1, { a: "b" }), refusal);
       guest.emit("forbidden");
-      await guest.ask("wire");
-      assert.equal(await guest.ask("events"), "wire events ");
+      await guest.ask("self");
+      assert.equal(await guest.ask("events"), "self events ");
     });
   }
 
