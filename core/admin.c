@@ -75,6 +75,20 @@ static void write_clients(struct writer *out, const struct metrics *m) {
     metrics_sample(out, "moonwire_queued_events", NULL, NULL, (double)m->queued_events);
 }
 
+static void write_store(struct writer *out, const struct metrics *m) {
+    metrics_histogram(out, "moonwire_store_commit_seconds",
+                      "Time of one commit of durable history, of many records.", &m->store_time);
+    metrics_family(out, "moonwire_store_commits_total", "counter", "Commits of durable history.");
+    metrics_sample(out, "moonwire_store_commits_total", NULL, NULL, (double)m->store_commits);
+    metrics_family(out, "moonwire_store_records_total", "counter", "Records committed.");
+    metrics_sample(out, "moonwire_store_records_total", NULL, NULL, (double)m->store_records);
+    metrics_family(out, "moonwire_store_errors_total", "counter",
+                   "Records that could not be written, and logs that could not be read.");
+    metrics_sample(out, "moonwire_store_errors_total", NULL, NULL, (double)m->store_errors);
+    metrics_family(out, "moonwire_store_queue", "gauge", "Records that wait for their commit.");
+    metrics_sample(out, "moonwire_store_queue", NULL, NULL, (double)m->store_queue);
+}
+
 static void write_handlers(struct writer *out, const struct admin *admin) {
     const struct metrics *m = admin->metrics;
     metrics_histogram(out, "moonwire_handler_seconds",
@@ -112,6 +126,7 @@ static void answer_metrics(struct admin *admin, struct exchange *x) {
                            SPAN("text/plain; version=0.0.4; charset=utf-8"));
     write_connections(&out, admin->metrics);
     write_clients(&out, admin->metrics);
+    write_store(&out, admin->metrics);
     write_handlers(&out, admin);
     r.body = writer_take(&out);
     response_send(x, &r);

@@ -16,6 +16,7 @@ liblua5.4-dev         header:lua5.4/lua.h
 libssl-dev            header:openssl/ssl.h
 zlib1g-dev            header:zlib.h
 libcurl4-openssl-dev  header:curl/curl.h
+libsqlite3-dev        header:sqlite3.h
 uthash-dev            header:uthash.h
 ca-certificates       file:/etc/ssl/certs/ca-certificates.crt
 '

@@ -33,6 +33,11 @@ struct metrics {
     uint64_t handler_errors[METRICS_HOOKS];
     uint64_t handler_calls[METRICS_HOOKS];
     int64_t queued_events; /* waiting in clients' lines */
+    uint64_t store_commits;
+    uint64_t store_records;      /* written */
+    uint64_t store_errors;       /* records that could not be written, and failed readings */
+    int64_t store_queue;         /* records that wait for the disk */
+    struct histogram store_time; /* of one commit */
     uint64_t reloads;
     uint64_t reloads_failed;
 };
