@@ -252,7 +252,8 @@ static int resolve_folder(lua_State *L) {
     char path[PATH_MAX];
     if (!realpath(folder, path)) {
         lua_pushnil(L);
-        lua_pushfstring(L, "cannot open the folder %s: %s", folder, strerror(errno));
+        lua_pushfstring(L, "cannot open the folder %s: %s%s", folder, strerror(errno),
+                        strstr(folder, "node_modules/") ? " (`npm ci` makes it)" : "");
         return 2;
     }
     lua_pushstring(L, path);

@@ -102,6 +102,14 @@ static void problems_name_the_file(void **state) {
     version_unref(version);
     writer_clear(&error);
 
+    assert_null(compile(&f, &version, &error,
+                        "return { static = { ['/c'] = 'node_modules/socket.io-client/dist' } }"));
+    writer_putc(&error, '\0');
+    assert_non_null(
+        strstr(writer_span(&error).at, "No such file or directory (`npm ci` makes it)"));
+    version_unref(version);
+    writer_clear(&error);
+
     /* A metamethod of the user's table raises: that is a problem like any other. */
     assert_null(compile(&f, &version, &error,
                         "return setmetatable({}, { __index = function() error('mine') end })"));
