@@ -64,9 +64,18 @@ static void write_clients(struct writer *out, const struct metrics *m) {
                   m->messages_received);
     write_by_wire(out, "moonwire_deliveries_total", "counter", "Messages queued to clients.",
                   m->deliveries);
+    static const char *const policies[] = {
+        [DROPPED_VOLATILE] = "volatile", [DROPPED_SLOW] = "drop", [DROPPED_REPLACED] = "latest"};
     metrics_family(out, "moonwire_messages_dropped_total", "counter",
-                   "Volatile messages not sent to clients whose socket was blocked.");
-    metrics_sample(out, "moonwire_messages_dropped_total", NULL, NULL, (double)m->dropped);
+                   "Messages not queued to clients whose socket was blocked (volatile), that were "
+                   "slow (drop), or because a newer one took their place (latest).");
+    for (enum dropped why = 0; why < DROPPED_COUNT; why++) {
+        metrics_sample(out, "moonwire_messages_dropped_total", "policy", policies[why],
+                       (double)m->dropped[why]);
+    }
+    metrics_family(out, "moonwire_slow_clients", "gauge",
+                   "Clients for which messages are dropped or held back at the moment.");
+    metrics_sample(out, "moonwire_slow_clients", NULL, NULL, (double)m->slow_clients);
     metrics_family(out, "moonwire_slow_clients_closed_total", "counter",
                    "Clients closed because they left too much unread.");
     metrics_sample(out, "moonwire_slow_clients_closed_total", NULL, NULL, (double)m->closed_slow);

@@ -10,6 +10,14 @@
 #define METRICS_HOOKS 16 /* at least HOOK_COUNT */
 #define METRICS_BUCKETS 10
 
+/* Why a message was not queued to a client. */
+enum dropped {
+    DROPPED_VOLATILE, /* its socket was blocked */
+    DROPPED_SLOW,     /* its reader was slow, and the policy "drop" */
+    DROPPED_REPLACED, /* by a newer one: "latest" */
+    DROPPED_COUNT
+};
+
 /* Upper bounds in seconds: 0.0001 0.0005 0.001 0.005 0.01 0.05 0.1 0.5 1 +Inf. */
 struct histogram {
     uint64_t buckets[METRICS_BUCKETS];
@@ -25,8 +33,9 @@ struct metrics {
     uint64_t http_requests[6]; /* by the first digit of the status */
     uint64_t messages_received[METRICS_WIRES];
     uint64_t deliveries[METRICS_WIRES];
-    uint64_t dropped; /* volatile or slow */
+    uint64_t dropped[DROPPED_COUNT];
     uint64_t closed_slow;
+    int64_t slow_clients; /* that are behind now, but not closed for it */
     uint64_t bytes_received;
     uint64_t bytes_sent;
     struct histogram handler_time; /* of one handler call, without what it waited for */

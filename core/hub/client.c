@@ -3,7 +3,7 @@
  * publish.c. */
 #include "base/memory.h"
 #include "base/random.h"
-#include "hub/hub_internal.h"
+#include "hub/slow.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +38,7 @@ void client_open(struct client *c, struct ns *ns, const char *user_id) {
     c->ns = ns_ref(ns);
     LIST_INIT(&c->rooms);
     c->closing = NULL;
+    c->apart = 0;
     c->room_count = 0;
     c->stamp = 0;
     c->rate_tokens = ns->settings ? ns->settings->burst * 1000 : 0;
@@ -60,6 +61,8 @@ void client_closed(struct client *c, const char *reason) {
     closing->hooks = (struct deferred){.run = run_closing_hooks};
     closing->client = c;
     memcpy(closing->reason, reason, size);
+    slow_forget(c);
+    c->apart = APART_CLOSING;
     c->closing = closing;
     c->ns->hub->defer(c->ns->hub->io, &closing->hooks);
 }
@@ -78,6 +81,12 @@ void client_go_away(struct client *c, uint32_t retry_ms) {
     }
     client_closed(c, c->ops->shutdown ? c->ops->shutdown : "shutdown");
     c->ops->go_away(c, retry_ms);
+}
+
+void client_drained(struct client *c) {
+    if (c->apart) {
+        slow_drained(c);
+    }
 }
 
 void client_release(struct client *c) {

@@ -22,7 +22,8 @@ struct client_ops {
     struct slice (*encode)(const struct client *c, struct arena *arena, const struct message *m);
     /* Queues encoded bytes. The bytes now waiting, as conn_write. */
     ssize_t (*send)(struct client *c, const struct message *m, const struct slice *encoded);
-    bool (*blocked)(const struct client *c); /* the socket refuses bytes at the moment */
+    bool (*blocked)(const struct client *c);  /* the socket refuses bytes at the moment */
+    size_t (*queued)(const struct client *c); /* the bytes now waiting */
     /* Starts to close: says goodbye in the wire's way with this code (RFC 6455 section 7.4) and
      * reason. Code 0: at once and without a word, for a reader that has stopped. */
     void (*close)(struct client *c, int code, const char *reason);
@@ -53,10 +54,11 @@ struct client {
     LIST_HEAD(, membership) rooms;
     struct membership *user; /* among its user's connections; NULL: its own id is its user's */
     struct client_closing *closing; /* receives nothing more; NULL until then */
-    uint64_t nonce;                 /* the unguessable part of the id */
-    uint64_t stamp;                 /* of the last publication that marked it; see hub_leave_out */
-    uint32_t slot;                  /* in the hub's table of clients; the other part of the id */
+    uint32_t apart; /* 0, unless it closes or is slow (slow.h): all that a delivery looks at */
     uint32_t room_count;
+    uint64_t nonce;       /* the unguessable part of the id */
+    uint64_t stamp;       /* of the last publication that marked it; see hub_leave_out */
+    uint32_t slot;        /* in the hub's table of clients; the other part of the id */
     uint32_t ns_index;    /* in the namespace's dense array */
     uint32_t rate_tokens; /* in thousandths of an event */
     uint32_t rate_time;   /* ms, wraps */
@@ -75,8 +77,12 @@ void client_release(struct client *c);
 /* The id of its user; empty: its own is its user's. Borrowed while the client is there. */
 struct span client_user(const struct client *c);
 void client_id(const struct client *c, char out[CLIENT_ID_LEN + 1]);
-/* To this client only. Zero, or UV_ECANCELED when it is closing, UV_ENOBUFS when that closed it. */
+/* To this client only, and whatever waits: replies, requests, what the core itself has to say.
+ * Zero, or UV_ECANCELED when it is closing, UV_ENOBUFS when that closed it. */
 int client_send(struct client *c, struct message *m);
+/* The transport's: all output has been written after the socket had refused some, or a poll has
+ * come. May send, and close the client. */
+void client_drained(struct client *c);
 /* Closes from our side: as client_closed, and ops->close. */
 void client_disconnect(struct client *c, int code, const char *reason);
 /* The server goes: as client_closed, and ops->go_away. */

@@ -39,6 +39,7 @@ void hub_free(struct hub *hub) {
     }
     membership_set_deinit(&hub->memberships);
     slots_deinit(&hub->clients);
+    slots_deinit(&hub->slow);
     free(hub);
 }
 

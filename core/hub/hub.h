@@ -11,7 +11,18 @@
 
 struct room;
 
-enum slow_policy { SLOW_CLOSE };
+/* What becomes of a message to a reader whose unread output is above the high mark. */
+enum slow_policy {
+    SLOW_CLOSE,  /* the client is closed */
+    SLOW_DROP,   /* the message is dropped, and the client told how many were */
+    SLOW_LATEST, /* it is held back, also while the socket refuses bytes, and replaced by the next
+                  */
+};
+struct slow_rule {
+    enum slow_policy policy;
+    char *key; /* LATEST: replaced by a message with the same value of this field of its first
+                  argument; NULL: by the next of the same event */
+};
 
 /* What a namespace's table says of rooms whose name matches: "room:*" (one star, at the end) or an
  * exact name. The first that matches counts: the app puts the more exact one first. */
@@ -19,6 +30,7 @@ struct room_policy {
     char *pattern;
     uint32_t history_size; /* 0: none */
     uint64_t history_ttl;  /* ms that a log outlives its last message; 0: the default of an hour */
+    struct slow_rule slow;
 };
 
 /* The settings of a namespace, owned by the app, swapped at a reload. */
@@ -28,7 +40,7 @@ struct ns_settings {
     size_t max_payload; /* bytes */
     uint32_t rate;      /* events a second and client; 0: no limit */
     uint32_t burst;
-    enum slow_policy slow;
+    struct slow_rule slow; /* of messages to no room, and to rooms that no policy matches */
     struct room_policy *rooms;
     size_t room_count;
     char **subprotocols; /* WebSocket, in order of preference */
@@ -104,6 +116,10 @@ void hub_publish_rooms(struct ns *ns, const struct span *rooms, size_t count, st
 void hub_publish_user(struct ns *ns, struct span user, struct message *m,
                       const struct except *except);
 void hub_publish_ns(struct ns *ns, struct message *m, const struct except *except);
+/* To one client: what a handler says to it. As client_send, but for "drop" and "latest" as the slow
+ * policy of its namespace. "close" leaves it to the hard limit: above the mark no more is read from
+ * the client, so that it cannot make us say more than it reads. */
+int hub_publish_client(struct client *c, struct message *m);
 /* All connections of a user: how many; each is visited. */
 size_t hub_each_of_user(struct ns *ns, struct span user,
                         void (*visit)(struct client *c, void *data), void *data);

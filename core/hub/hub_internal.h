@@ -76,6 +76,7 @@ struct hub {
     struct membership_set memberships;
     TAILQ_HEAD(, room) logs;
     struct slots clients; /* by client->slot */
+    struct slots slow;    /* what slow.c knows of a client, by client->apart - 1 */
 };
 
 /* room.c */

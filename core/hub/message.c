@@ -95,3 +95,7 @@ struct message *message_keep(const struct message *m) {
 void message_free(struct message *kept) {
     free(kept);
 }
+
+void message_lend(struct message *m, const struct message *kept) {
+    memcpy(m, kept, offsetof(struct message, encoded));
+}

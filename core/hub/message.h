@@ -60,5 +60,7 @@ void message_deinit(struct message *m); /* Drops the encodings. */
 /* A copy on the heap that owns its bytes, to be read and not sent: it has no room for encodings. */
 struct message *message_keep(const struct message *m);
 void message_free(struct message *kept);
+/* Makes m, on the stack, a message of a kept one's bytes, which can be sent. */
+void message_lend(struct message *m, const struct message *kept);
 
 #endif

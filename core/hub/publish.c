@@ -1,27 +1,14 @@
 /* Delivery: from one message to each recipient once, encoded at most once per wire. Nothing is
  * closed or freed within a fan-out: who cannot take it is marked, and goes at the end of the turn.
  */
-#include "hub/hub_internal.h"
+#include "hub/slow.h"
 
 #include <string.h>
 #include <uv.h>
 
-/* The slow policy of a room's message, once a reader has left more than the high mark unread. */
-static void too_slow(struct hub *hub, struct client *c) {
-    hub->metrics->closed_slow++;
-    client_disconnect(c, 0, "slow consumer");
-}
-
-/* The bytes that then wait for this client, or UV_E*. */
-static ssize_t deliver(struct hub *hub, struct client *c, struct message *m) {
+/* Queues the message, whatever waits. The bytes that then do, or UV_E*. */
+static ssize_t queue(struct hub *hub, struct client *c, struct message *m) {
     const struct client_ops *ops = c->ops;
-    if (c->closing) {
-        return UV_ECANCELED;
-    }
-    if ((m->flags & MESSAGE_VOLATILE) && ops->blocked(c)) {
-        hub->metrics->dropped++;
-        return 0;
-    }
     struct slice *encoded = &m->encoded[ops->wire];
     if (!(m->encoded_mask & (1u << ops->wire))) {
         *encoded = ops->encode(c, hub->arena, m);
@@ -32,15 +19,43 @@ static ssize_t deliver(struct hub *hub, struct client *c, struct message *m) {
     }
     ssize_t waiting = ops->send(c, m, encoded);
     if (waiting == UV_ENOBUFS) {
-        too_slow(hub, c);
+        slow_close(c);
     } else if (waiting >= 0) {
         hub->metrics->deliveries[ops->wire]++;
     }
     return waiting;
 }
 
+/* The bytes that then wait for this client, or UV_E*. */
+static ssize_t deliver(struct hub *hub, struct client *c, struct delivery *d) {
+    if (c->apart || (d->yields && c->ops->blocked(c))) {
+        if (c->closing) {
+            return UV_ECANCELED;
+        }
+        if (slow_takes(d, c)) {
+            return c->closing ? UV_ENOBUFS : 0;
+        }
+    }
+    return queue(hub, c, d->message);
+}
+
 int client_send(struct client *c, struct message *m) {
-    ssize_t waiting = deliver(c->ns->hub, c, m);
+    struct delivery d;
+    delivery_init(&d, m, NULL);
+    ssize_t waiting = deliver(c->ns->hub, c, &d);
+    delivery_deinit(&d);
+    return waiting < 0 ? (int)waiting : 0;
+}
+
+int hub_publish_client(struct client *c, struct message *m) {
+    struct hub *hub = c->ns->hub;
+    struct delivery d;
+    delivery_init(&d, m, slow_rule_of_ns(c->ns));
+    ssize_t waiting = deliver(hub, c, &d);
+    if (waiting > (ssize_t)hub->config->high_mark && d.rule->policy != SLOW_CLOSE) {
+        slow_above_mark(&d, c);
+    }
+    delivery_deinit(&d);
     return waiting < 0 ? (int)waiting : 0;
 }
 
@@ -67,14 +82,17 @@ uint64_t hub_leave_out(struct ns *ns, const struct except *except) {
 
 /* To all who do not bear the stamp. */
 static void fan_out(struct hub *hub, struct client *const *clients, uint32_t count,
-                    struct message *m, uint64_t stamp) {
+                    struct message *m, uint64_t stamp, const struct slow_rule *rule) {
+    struct delivery d;
     ssize_t high = (ssize_t)hub->config->high_mark;
+    delivery_init(&d, m, rule);
     for (uint32_t i = 0; i < count; i++) {
         struct client *c = clients[i];
-        if (c->stamp != stamp && deliver(hub, c, m) > high) {
-            too_slow(hub, c);
+        if (c->stamp != stamp && deliver(hub, c, &d) > high) {
+            slow_above_mark(&d, c);
         }
     }
+    delivery_deinit(&d);
 }
 
 /* Finds the room, makes it if it keeps a history, and lets the history give the message its offset.
@@ -104,7 +122,8 @@ void hub_publish(struct ns *ns, struct span name, struct message *m, const struc
                  char *offset_text) {
     struct room *room = enter(ns, name, m, offset_text);
     if (room) {
-        fan_out(ns->hub, room->members, room->count, m, hub_leave_out(ns, except));
+        fan_out(ns->hub, room->members, room->count, m, hub_leave_out(ns, except),
+                slow_rule_of_room(room));
     }
 }
 
@@ -118,7 +137,7 @@ void hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, st
         own.encoded_mask = 0;
         struct room *room = enter(ns, names[i], &own, offset_text);
         if (room) {
-            fan_out(ns->hub, room->members, room->count, &own, stamp);
+            fan_out(ns->hub, room->members, room->count, &own, stamp, slow_rule_of_room(room));
             stamp_members(room, stamp);
         }
         message_deinit(&own);
@@ -126,7 +145,7 @@ void hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, st
 }
 
 void hub_publish_ns(struct ns *ns, struct message *m, const struct except *except) {
-    fan_out(ns->hub, ns->clients, ns->count, m, hub_leave_out(ns, except));
+    fan_out(ns->hub, ns->clients, ns->count, m, hub_leave_out(ns, except), slow_rule_of_ns(ns));
 }
 
 /* A user without an on_auth of its own is the client with that id. */
@@ -138,11 +157,13 @@ static struct client *lone_user(struct ns *ns, struct span user) {
 void hub_publish_user(struct ns *ns, struct span user, struct message *m,
                       const struct except *except) {
     const struct room *connections = room_find(ns->users, user);
+    const struct slow_rule *rule = slow_rule_of_ns(ns);
     struct client *lone = connections ? NULL : lone_user(ns, user);
     if (connections) {
-        fan_out(ns->hub, connections->members, connections->count, m, hub_leave_out(ns, except));
+        fan_out(ns->hub, connections->members, connections->count, m, hub_leave_out(ns, except),
+                rule);
     } else if (lone) {
-        fan_out(ns->hub, &lone, 1, m, hub_leave_out(ns, except));
+        fan_out(ns->hub, &lone, 1, m, hub_leave_out(ns, except), rule);
     }
 }
 

@@ -3,7 +3,7 @@
  * Delivery is in publish.c. */
 #include "base/memory.h"
 #include "base/utf8.h"
-#include "hub/hub_internal.h"
+#include "hub/slow.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +162,7 @@ bool hub_leave(struct client *c, struct span name) {
     }
     LIST_REMOVE(m, link);
     c->room_count--;
+    slow_left(c, name);
     room_release(m);
     return true;
 }

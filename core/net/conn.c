@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define FLUSH_NOW 65536     /* bytes pending that are not worth keeping until the end of the turn */
 #define GATHER 64           /* slices in one write */
 #define TAIL_MIN 4096       /* a tail of our own behind a blocked write grows from this */
 #define TAIL_MAX 65536      /* to this */
@@ -344,7 +343,7 @@ ssize_t conn_write(struct conn *conn, const struct slice *slice) {
         return UV_ECANCELED;
     if (slice->len)
         push(conn, slice);
-    if (pending(conn) > FLUSH_NOW && !conn->rare->blocked) {
+    if (pending(conn) > conn->io->flush_now && !conn->rare->blocked) {
         conn_flush(conn);
         if (conn->closed)
             return UV_ECANCELED;

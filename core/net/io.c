@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define READ_SIZE 65536
+#define FLUSH_NOW 65536
 
 /* Closed hooks may dirty conns, whose flush may close conns, and so on. What is left after this
  * many rounds runs in the next turn, so that sockets are polled in between. */
@@ -48,6 +49,8 @@ int io_init(struct io *io, uv_loop_t *loop, const struct config *config, struct 
     *io = (struct io){.loop = loop, .config = config, .metrics = metrics, .armed = UINT64_MAX};
     arena_init(&io->arena);
     io->read_size = READ_SIZE;
+    /* Whoever is above the high mark must have refused bytes. */
+    io->flush_now = config->high_mark < FLUSH_NOW ? config->high_mark : FLUSH_NOW;
     io->read_buffer = memory_alloc(READ_SIZE);
     SLIST_INIT(&io->timeouts);
     STAILQ_INIT(&io->dirty);

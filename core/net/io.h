@@ -32,6 +32,7 @@ struct io {
     struct arena arena;
     char *read_buffer;
     size_t read_size; /* 64 KiB */
+    size_t flush_now; /* bytes pending that a conn does not keep until the end of the turn */
     uv_prepare_t prepare;
     uv_idle_t idle;
     uv_timer_t timer;

@@ -196,6 +196,13 @@ bool eio_blocked(const struct eio *e) {
     return e->ws ? ws_conn_blocked(&e->ws->ws) : e->polling && !e->polling->get;
 }
 
+size_t eio_queued(const struct eio *e) {
+    if (e->ws) {
+        return ws_conn_queued(&e->ws->ws);
+    }
+    return e->polling ? writer_len(&e->polling->queue) : 0;
+}
+
 void eio_send_text(struct eio *e, struct span text) {
     if (e->state != EIO_OPENED) {
         return;

@@ -37,6 +37,9 @@ struct eio_handler {
     bool (*on_message)(struct eio *e, struct span bytes, bool binary);
     /* From now on packets are sent as frames. */
     void (*on_upgrade)(struct eio *e);
+    /* What is sent now need not wait: a poll has come, or all frames have been written after the
+     * socket had refused some. */
+    void (*on_drain)(struct eio *e);
     /* Nothing more is heard, and what is sent goes nowhere. Exactly once, then eio_release. The
      * reason is static: "transport close", "transport error", "ping timeout", "parse error" or
      * "forced close". */
@@ -89,7 +92,8 @@ void eio_refuse(struct exchange *x, enum eio_error error);
 /* Queues what the user has encoded: whole frames on a WebSocket, packets joined by U+001E
  * otherwise. The bytes now waiting, UV_ECANCELED, or UV_ENOBUFS beyond the hard limit. */
 ssize_t eio_send(struct eio *e, const struct slice *encoded);
-bool eio_blocked(const struct eio *e); /* Would what is sent now wait for the peer? */
+bool eio_blocked(const struct eio *e);  /* Would what is sent now wait for the peer? */
+size_t eio_queued(const struct eio *e); /* The bytes now waiting. */
 /* One message, encoded for the session as it is at the moment. */
 void eio_send_text(struct eio *e, struct span text);
 void eio_resume(struct eio *e);

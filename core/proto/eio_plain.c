@@ -65,6 +65,10 @@ static bool is_blocked(const struct client *c) {
     return eio_blocked(&of_client(c)->eio);
 }
 
+static size_t count_queued(const struct client *c) {
+    return eio_queued(&of_client(c)->eio);
+}
+
 static void close_client(struct client *c, int code, const char *reason) {
     eio_close(&of_client(c)->eio, code, reason);
 }
@@ -83,10 +87,11 @@ static void release(struct client *c) {
     eio_release(&of_client(c)->eio);
 }
 
-#define PLAIN_OPS(which)                                                               \
-    {                                                                                  \
-        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked, \
-        .close = close_client, .go_away = go_away, .resume = resume, .free = release   \
+#define PLAIN_OPS(which)                                                                     \
+    {                                                                                        \
+        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked,       \
+        .queued = count_queued, .close = close_client, .go_away = go_away, .resume = resume, \
+        .free = release                                                                      \
     }
 
 static const struct client_ops ws_ops = PLAIN_OPS(WIRE_EIO_WS);
@@ -125,6 +130,10 @@ static void on_upgrade(struct eio *e) {
     }
 }
 
+static void on_drain(struct eio *e) {
+    client_drained(&of_eio(e)->client);
+}
+
 static void on_closed(struct eio *e, const char *reason) {
     client_closed(&of_eio(e)->client, reason);
 }
@@ -133,6 +142,7 @@ static const struct eio_handler handler = {.size = sizeof(struct plain),
                                            .on_open = on_open,
                                            .on_message = on_message,
                                            .on_upgrade = on_upgrade,
+                                           .on_drain = on_drain,
                                            .on_closed = on_closed};
 
 void eio_plain_serve(struct plain_server *server, struct exchange *x, struct ns *ns,

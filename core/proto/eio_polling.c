@@ -75,6 +75,10 @@ void eio_polling_answer(struct eio_polling *p, const char *last) {
 static void run_flush(struct deferred *deferred) {
     struct eio_polling *p =
         (struct eio_polling *)((char *)deferred - offsetof(struct eio_polling, flush));
+    struct eio *e = p->session;
+    if (e && p->get && e->state == EIO_OPENED) {
+        e->handler->on_drain(e);
+    }
     if (p->session && writer_len(&p->queue)) {
         eio_polling_answer(p, NULL);
     }
@@ -118,7 +122,7 @@ static void on_get(struct eio *e, struct exchange *x) {
     exchange_abort_at_end(x);
     if (e->state == EIO_CLOSING) {
         eio_finish(e, "forced close", "1");
-    } else if (writer_len(&p->queue)) {
+    } else {
         io_defer_closed(p->io, &p->flush);
     }
 }

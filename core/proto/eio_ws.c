@@ -82,6 +82,9 @@ void eio_ws_complete(struct eio *e) {
     eio_polling_answer(p, "6");
     eio_polling_free(p);
     e->handler->on_upgrade(e);
+    if (!ws_conn_blocked(&w->ws)) {
+        e->handler->on_drain(e);
+    }
     if (waited && !e->full) {
         ws_conn_resume(&w->ws);
     }
@@ -136,6 +139,13 @@ static bool on_message(struct ws_conn *ws, struct span bytes, bool binary) {
     return more;
 }
 
+static void on_drain(struct ws_conn *ws) {
+    struct eio *e = of_conn(ws)->session;
+    if (e && e->ws == of_conn(ws)) {
+        e->handler->on_drain(e);
+    }
+}
+
 static void on_closing(struct ws_conn *ws, const char *reason) {
     struct eio_ws *w = of_conn(ws);
     struct eio *e = w->session;
@@ -158,6 +168,7 @@ static void on_gone(struct ws_conn *ws) {
 const struct ws_conn_handler eio_ws_events = {.silent = true,
                                               .max_payload = max_payload,
                                               .on_message = on_message,
+                                              .on_drain = on_drain,
                                               .on_closing = on_closing,
                                               .on_gone = on_gone};
 

@@ -127,6 +127,15 @@ static void on_upgrade(struct eio *e) {
     }
 }
 
+/* One client may end the connection, and with it its place in the list. */
+static void on_drain(struct eio *e) {
+    struct sio_client *c, *next;
+    for (c = SLIST_FIRST(&of_eio(e)->clients); c; c = next) {
+        next = SLIST_NEXT(c, link);
+        client_drained(&c->client);
+    }
+}
+
 /* --- namespaces ----------------------------------------------------------------------------- */
 
 /* One that closes is found only where there is no other. */
@@ -324,6 +333,7 @@ static const struct eio_handler handler = {.size = sizeof(struct sio_conn),
                                            .on_open = on_open,
                                            .on_message = on_message,
                                            .on_upgrade = on_upgrade,
+                                           .on_drain = on_drain,
                                            .on_closed = on_closed};
 
 struct sio_server *sio_server_new(struct eio_server *engine, struct app *app,

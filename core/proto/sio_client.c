@@ -113,6 +113,11 @@ static bool is_blocked(const struct client *c) {
     return s->conn && eio_blocked(&s->conn->eio);
 }
 
+static size_t count_queued(const struct client *c) {
+    const struct sio_client *s = of_client(c);
+    return s->conn ? eio_queued(&s->conn->eio) : 0;
+}
+
 /* The end of one namespace leaves the connection to the others, and to the client's wish to come
  * back; the end of a reader that has stopped is the end of the connection. */
 static void close_client(struct client *c, int code, const char *reason) {
@@ -182,11 +187,11 @@ static void release(struct client *c) {
     free(s);
 }
 
-#define SIO_OPS(which)                                                                     \
-    {                                                                                      \
-        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked,     \
-        .close = close_client, .go_away = go_away, .shutdown = SHUTDOWN, .resume = resume, \
-        .free = release                                                                    \
+#define SIO_OPS(which)                                                                           \
+    {                                                                                            \
+        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked,           \
+        .queued = count_queued, .close = close_client, .go_away = go_away, .shutdown = SHUTDOWN, \
+        .resume = resume, .free = release                                                        \
     }
 
 static const struct client_ops ws_ops = SIO_OPS(WIRE_SIO_WS);

@@ -56,6 +56,11 @@ static bool is_blocked(const struct client *c) {
     return s->conn && conn_blocked(s->conn);
 }
 
+static size_t count_queued(const struct client *c) {
+    const struct stream *s = of_client(c);
+    return s->conn ? conn_queued(s->conn) : 0;
+}
+
 /* A stream has no words for a code: it ends, and EventSource would come again. */
 static void close_stream(struct client *c, int code, const char *reason) {
     (void)reason;
@@ -118,6 +123,7 @@ static const struct client_ops sse_ops = {
     .encode = encode,
     .send = send_block,
     .blocked = is_blocked,
+    .queued = count_queued,
     .close = close_stream,
     .go_away = go_away,
     .resume = resume,
@@ -136,6 +142,11 @@ static void on_data(struct conn *conn, char *bytes, size_t len) {
         return;
     }
     s->ignored += (uint32_t)len;
+}
+
+static void on_drain(struct conn *conn) {
+    struct stream *s = conn->owner;
+    client_drained(&s->client);
 }
 
 /* Nobody stays to read who has closed his side: browsers close both at once. */
@@ -158,7 +169,7 @@ static void on_close(struct conn *conn, int error) {
 }
 
 static const struct conn_handler conn_events = {
-    .on_data = on_data, .on_end = on_end, .on_close = on_close};
+    .on_data = on_data, .on_drain = on_drain, .on_end = on_end, .on_close = on_close};
 
 /* A comment, which readers skip. Proxies cut connections on which nothing is heard; and a peer that
  * is gone without a word is found out by the kernel only when something is sent. */

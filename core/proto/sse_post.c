@@ -63,6 +63,11 @@ static bool is_blocked(const struct client *c) {
     return false;
 }
 
+static size_t count_nothing(const struct client *c) {
+    (void)c;
+    return 0;
+}
+
 static void close_nothing(struct client *c, int code, const char *reason) {
     (void)c;
     (void)code;
@@ -86,6 +91,7 @@ static const struct client_ops post_ops = {
     .encode = encode,
     .send = send_nowhere,
     .blocked = is_blocked,
+    .queued = count_nothing,
     .close = close_nothing,
     .resume = resume_nothing,
     .free = release,

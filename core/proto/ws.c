@@ -114,6 +114,10 @@ static bool is_blocked(const struct client *c) {
     return ws_conn_blocked(&of_client(c)->ws);
 }
 
+static size_t count_queued(const struct client *c) {
+    return ws_conn_queued(&of_client(c)->ws);
+}
+
 static void close_client(struct client *c, int code, const char *reason) {
     ws_conn_close(&of_client(c)->ws, code, reason);
 }
@@ -145,10 +149,11 @@ static void release(struct client *c) {
     free_if_done(w);
 }
 
-#define WS_OPS(which)                                                                 \
-    {                                                                                 \
-        .wire = (which), .encode = encode, .send = send_frame, .blocked = is_blocked, \
-        .close = close_client, .go_away = go_away, .resume = resume, .free = release  \
+#define WS_OPS(which)                                                                        \
+    {                                                                                        \
+        .wire = (which), .encode = encode, .send = send_frame, .blocked = is_blocked,        \
+        .queued = count_queued, .close = close_client, .go_away = go_away, .resume = resume, \
+        .free = release                                                                      \
     }
 
 /* Plain, then a wire for each window from 9. */
@@ -257,6 +262,10 @@ static bool on_message(struct ws_conn *ws, struct span bytes, bool binary) {
     return more;
 }
 
+static void on_drain(struct ws_conn *ws) {
+    client_drained(&of_conn(ws)->client);
+}
+
 static void on_closing(struct ws_conn *ws, const char *reason) {
     client_closed(&of_conn(ws)->client, reason);
 }
@@ -269,6 +278,7 @@ static void on_gone(struct ws_conn *ws) {
 
 static const struct ws_conn_handler handler = {.max_payload = max_payload,
                                                .on_message = on_message,
+                                               .on_drain = on_drain,
                                                .on_closing = on_closing,
                                                .on_gone = on_gone};
 

@@ -318,6 +318,7 @@ static void on_drain(struct conn *conn) {
     w->pong = NULL;
     if (w->state == STATE_OPEN) {
         end_pause(w, PAUSE_OUTPUT);
+        w->shared->handler->on_drain(w);
     }
 }
 
@@ -368,4 +369,8 @@ ssize_t ws_conn_send(struct ws_conn *w, const struct slice *frame) {
 
 bool ws_conn_blocked(const struct ws_conn *w) {
     return w->conn && conn_blocked(w->conn);
+}
+
+size_t ws_conn_queued(const struct ws_conn *w) {
+    return w->conn ? conn_queued(w->conn) : 0;
 }

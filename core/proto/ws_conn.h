@@ -19,6 +19,8 @@ struct ws_conn_handler {
     /* A whole message; text is UTF-8. The bytes are lent for the call. False: taken, but no more
      * until ws_conn_resume. */
     bool (*on_message)(struct ws_conn *w, struct span bytes, bool binary);
+    /* All output has been written after the socket had refused some. */
+    void (*on_drain)(struct ws_conn *w);
     /* The connection closes, and not because of ws_conn_close: no message follows, and nothing is
      * sent any more. The reason is static: "client closed", "ping timeout", "transport error",
      * "protocol error", "message too big" or "slow consumer". At most once. */
@@ -60,6 +62,7 @@ void ws_conn_feed(struct ws_conn *w, char *bytes, size_t len);
 /* Queues a frame that the caller has encoded. As conn_write; UV_ECANCELED once it closes. */
 ssize_t ws_conn_send(struct ws_conn *w, const struct slice *frame);
 bool ws_conn_blocked(const struct ws_conn *w);
+size_t ws_conn_queued(const struct ws_conn *w);
 /* After on_message has returned false: reads on. */
 void ws_conn_resume(struct ws_conn *w);
 /* Sends a close frame and waits for the peer's, as long as a pong may take; WS_CODE_RESTART: not so

@@ -73,6 +73,20 @@ static char **read_strings(lua_State *L, const char *name, size_t *count) {
 
 /* --- a table --- */
 
+/* `slow` and `key` of the table on top. */
+static void read_slow(lua_State *L, struct slow_rule *rule) {
+    char *policy = field_text(L, "slow");
+    rule->policy = strcmp(policy, "drop") == 0     ? SLOW_DROP
+                   : strcmp(policy, "latest") == 0 ? SLOW_LATEST
+                                                   : SLOW_CLOSE;
+    free(policy);
+    lua_getfield(L, -1, "key");
+    size_t len;
+    const char *key = lua_tolstring(L, -1, &len);
+    rule->key = key ? memory_strndup(key, len) : NULL;
+    lua_pop(L, 1);
+}
+
 static void read_rooms(lua_State *L, struct ns_settings *settings) {
     size_t wanted = field_list(L, "rooms");
     settings->rooms = memory_zalloc((wanted + 1) * sizeof *settings->rooms);
@@ -82,6 +96,7 @@ static void read_rooms(lua_State *L, struct ns_settings *settings) {
         room->history_size = (uint32_t)field_number(L, "size");
         room->history_ttl = (uint64_t)(field_number(L, "ttl") * 1000);
         room->pattern = field_text(L, "pattern");
+        read_slow(L, &room->slow);
         settings->room_count++;
         lua_pop(L, 1);
     }
@@ -96,7 +111,7 @@ static void read_limits(lua_State *L, struct ns_settings *settings, const struct
     if (settings->max_payload == 0) {
         settings->max_payload = config->max_payload;
     }
-    settings->slow = SLOW_CLOSE;
+    read_slow(L, &settings->slow);
     lua_pop(L, 1);
 }
 
@@ -156,6 +171,7 @@ static void handler_deinit(lua_State *L, struct handler *h) {
     luaL_unref(L, LUA_REGISTRYINDEX, h->any);
     for (size_t i = 0; i < h->settings.room_count; i++) {
         free(h->settings.rooms[i].pattern);
+        free(h->settings.rooms[i].slow.key);
     }
     for (size_t i = 0; i < h->settings.subprotocol_count; i++) {
         free(h->settings.subprotocols[i]);
@@ -163,6 +179,7 @@ static void handler_deinit(lua_State *L, struct handler *h) {
     for (size_t i = 0; i < h->origins.count; i++) {
         free(h->origins.allowed[i]);
     }
+    free(h->settings.slow.key);
     free(h->settings.rooms);
     free(h->settings.subprotocols);
     free(h->origins.allowed);

@@ -26,7 +26,7 @@ static int closed(lua_State *L) {
 /* --- methods --- */
 
 static int speak(lua_State *L, struct client *c, struct message *m) {
-    int error = c ? client_send(c, m) : UV_ECANCELED;
+    int error = c ? hub_publish_client(c, m) : UV_ECANCELED;
     message_deinit(m);
     if (error) {
         return closed(L);

@@ -227,7 +227,7 @@ static void publish_rooms(const struct audience *a, struct message *m,
 }
 
 static int send_to_client(struct client *c, struct message *m) {
-    return c ? client_send(c, m) : UV_ECANCELED;
+    return c ? hub_publish_client(c, m) : UV_ECANCELED;
 }
 
 /* Sends to whomever the audience is, and pushes the result of emit and send. */

@@ -45,12 +45,26 @@
 
 ---@class moonwire.RoomPolicy
 ---@field history? { size: integer, ttl?: number } how many messages to keep, and for how long after the last one (default: an hour)
+---@field slow? moonwire.Slow what becomes of messages to members that do not read (default: limits.slow)
+---@field key? string with slow = "latest": the field that tells rows apart
 
 ---@class moonwire.Limits
 ---@field rate? integer events a second from one client; beyond it: rate_limited
 ---@field burst? integer events at once (default: rate)
 ---@field max_payload? integer of one message (default: --max-payload)
----@field slow? "close" what becomes of a client that does not read
+---@field slow? moonwire.Slow what becomes of messages to a client that does not read (default: "close"): those to no room (client:emit, mw.user, broadcast), and to rooms that do not say otherwise
+---@field key? string with slow = "latest": the field that tells rows apart
+
+--- The policy for a reader whose unread output is above --high-mark. "close": it is closed. "drop":
+--- messages are dropped until it has read everything, then it hears the event "dropped"
+--- { count = 12, rooms = { ["room:1"] = 12 } } in their place. "latest": while its socket takes no
+--- more, the newest message takes the place of the one before it with the same room, event and value
+--- of the field `key` in the first argument (a string, a number or a boolean; without it: of the same
+--- event). They go out in the order in which they were said. Replies and requests are never dropped,
+--- and may overtake what "latest" holds back. Above --hard-limit every policy closes. What is said to
+--- one client alone (client:emit, client:send) "close" closes only there: above the mark nothing more is
+--- read from that client.
+---@alias moonwire.Slow "close"|"drop"|"latest"
 
 ---@class moonwire.Timer
 ---@field every number seconds between two runs; it never overlaps with itself

@@ -16,8 +16,8 @@ local TABLE_KEYS = {
   "namespace", "protocol", "rooms", "limits", "static", "origins", "subprotocols", "events",
   "routes", "timers", table.unpack(HOOKS),
 }
-local LIMIT_KEYS = { "rate", "burst", "max_payload", "slow" }
-local ROOM_KEYS = { "history", "presence" }
+local LIMIT_KEYS = { "rate", "burst", "max_payload", "slow", "key" }
+local ROOM_KEYS = { "history", "presence", "slow", "key" }
 local HISTORY_KEYS = { "size", "ttl", "durable" }
 local TIMER_KEYS = { "every", "run" }
 
@@ -183,7 +183,23 @@ local function check_history(report, where, history)
   return { size = size, ttl = check_seconds(report, where .. ".ttl", history.ttl) }
 end
 
-local function check_rooms(report, rooms)
+-- What becomes of messages to readers that are slow: a policy, and the field by which "latest"
+-- tells rows apart. `usual` counts where nothing is said.
+local function check_slow(report, where, t, usual)
+  local slow, key = t.slow, t.key
+  if slow ~= nil and slow ~= "close" and slow ~= "drop" and slow ~= "latest" then
+    report(where .. ".slow", 'expected "close", "drop" or "latest", got ' .. show(slow))
+  end
+  if key ~= nil and slow ~= "latest" then
+    report(where .. ".key", 'needs slow = "latest" beside it')
+  elseif key ~= nil and (type(key) ~= "string" or key == "" or key:find "%z") then
+    report(where .. ".key", "expected the name of a field, got " .. show(key))
+  end
+  if slow == nil then return usual.slow, usual.key end
+  return slow, key
+end
+
+local function check_rooms(report, rooms, limits)
   local result = {}
   rooms = check_table(report, "rooms", rooms)
   for _, pattern in ipairs(sorted_keys(rooms)) do
@@ -198,7 +214,10 @@ local function check_rooms(report, rooms)
       check_keys(report, where, room, ROOM_KEYS)
       if room.presence then report(where .. ".presence", LATER) end
       local history = check_history(report, where .. ".history", room.history) or {}
-      result[#result + 1] = { pattern = pattern, size = history.size or 0, ttl = history.ttl or 0 }
+      local slow, key = check_slow(report, where, room, limits)
+      result[#result + 1] = {
+        pattern = pattern, size = history.size or 0, ttl = history.ttl or 0, slow = slow, key = key,
+      }
     end
   end
   -- A full name beats a pattern, and the longer pattern the shorter: the first match is the one.
@@ -218,16 +237,13 @@ local function check_limits(report, limits)
   local burst = check_integer(report, "limits.burst", limits.burst, 1, 1000000)
   if burst and not limits.rate then report("limits.burst", "needs limits.rate beside it") end
   if burst and rate and burst < rate then report("limits.burst", "is less than limits.rate") end
-  local slow = limits.slow
-  if slow == "drop" or slow == "latest" then
-    report("limits.slow", show(slow) .. " " .. LATER)
-  elseif slow ~= nil and slow ~= "close" then
-    report("limits.slow", 'expected "close", got ' .. show(slow))
-  end
+  local slow, key = check_slow(report, "limits", limits, { slow = "close" })
   return {
     rate = rate or 0,
     burst = burst or rate or 0,
     max_payload = check_integer(report, "limits.max_payload", limits.max_payload, 1, 1 << 30) or 0,
+    slow = slow,
+    key = key,
   }
 end
 
@@ -355,13 +371,14 @@ local function check_handler(report, t, resolve)
   if not segments then report("namespace", show(namespace) .. " " .. problem) end
 
   local events = check_events(report, t.events)
+  local limits = check_limits(report, t.limits)
   local compiled = {
     namespace = namespace,
     segments = segments or {},
     protocol_events = check_protocol(report, t, events),
     protocol_engine = t.protocol == "engine.io",
-    rooms = check_rooms(report, t.rooms),
-    limits = check_limits(report, t.limits),
+    rooms = check_rooms(report, t.rooms, limits),
+    limits = limits,
     origins = check_strings(report, "origins", t.origins, origin_problem),
     subprotocols = check_strings(report, "subprotocols", t.subprotocols, token_problem),
     mounts = check_static(report, t.static, resolve),

@@ -119,14 +119,36 @@ describe("limits", function()
   it("are whole numbers in their ranges", function()
     local limits = check { limits = { rate = 20, burst = 40, max_payload = 16384, slow = "close" } }
       .tables[1].limits
-    assert.same({ rate = 20, burst = 40, max_payload = 16384 }, limits)
+    assert.same({ rate = 20, burst = 40, max_payload = 16384, slow = "close" }, limits)
     assert.equal(3, check { limits = { rate = 3 } }.tables[1].limits.burst)
     refuses({ limits = { rate = "20" } },
       'app.lua: limits.rate: expected a whole number from 1 to 1000000, got "20"')
     assert.matches("needs limits.rate", problems { limits = { burst = 2 } })
     assert.matches("less than limits.rate", problems { limits = { rate = 3, burst = 2 } })
-    assert.matches("not available", problems { limits = { slow = "drop" } })
-    assert.matches('expected "close"', problems { limits = { slow = "never" } })
+  end)
+
+  it("say what becomes of slow readers, and rooms say otherwise", function()
+    local function rules(t)
+      local checked = check(t).tables[1]
+      local limits, room = checked.limits, checked.rooms[1]
+      return limits.slow, limits.key, room.slow, room.key
+    end
+    local room = { rooms = { a = {} } }
+    assert.same({ "close", nil, "close", nil }, { rules(room) })
+    room.limits = { slow = "latest", key = "id" }
+    assert.same({ "latest", "id", "latest", "id" }, { rules(room) })
+    room.rooms.a = { slow = "drop" }
+    assert.same({ "latest", "id", "drop", nil }, { rules(room) })
+    room.rooms.a = { slow = "latest" }
+    assert.same({ "latest", "id", "latest", nil }, { rules(room) })
+    refuses({ limits = { slow = "never" } },
+      'app.lua: limits.slow: expected "close", "drop" or "latest", got "never"')
+    refuses({ rooms = { a = { slow = true } } },
+      'app.lua: rooms["a"].slow: expected "close", "drop" or "latest", got true')
+    assert.matches('limits.key: needs slow = "latest"', problems { limits = { key = "id" } })
+    assert.matches('key: needs slow = "latest"', problems { rooms = { a = { slow = "drop", key = "x" } } })
+    assert.matches("expected the name of a field", problems { limits = { slow = "latest", key = 1 } })
+    assert.matches("expected the name of a field", problems { limits = { slow = "latest", key = "" } })
   end)
 end)
 

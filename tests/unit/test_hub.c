@@ -68,6 +68,10 @@ static bool fake_blocked(const struct client *c) {
     return ((const struct fake *)c)->is_blocked;
 }
 
+static size_t fake_queued(const struct client *c) {
+    return (size_t)((const struct fake *)c)->waiting;
+}
+
 static void fake_close(struct client *c, int code, const char *reason) {
     (void)reason;
     ((struct fake *)c)->closed_with = code;
@@ -82,6 +86,7 @@ static const struct client_ops ops_ws = {
     .encode = fake_encode,
     .send = fake_send,
     .blocked = fake_blocked,
+    .queued = fake_queued,
     .close = fake_close,
     .free = fake_free,
 };
@@ -90,6 +95,7 @@ static const struct client_ops ops_sse = {
     .encode = fake_encode,
     .send = fake_send,
     .blocked = fake_blocked,
+    .queued = fake_queued,
     .close = fake_close,
     .free = fake_free,
 };
@@ -400,7 +406,7 @@ static void slow_and_volatile(void **state) {
     hub_publish(house.ns, SPAN("r"), &m, NULL, offset);
     message_deinit(&m);
     assert_heard(a, "x@r;y@r;");
-    assert_int_equal(house.metrics.dropped, 1);
+    assert_int_equal(house.metrics.dropped[DROPPED_VOLATILE], 1);
 }
 
 static void note_event(const struct message *m, void *data) {

@@ -22,6 +22,7 @@ struct end {
     size_t max_payload;
     int window;
     size_t messages;
+    int drained;
     size_t take; /* on_message returns false after every so many; 0: never */
     int close;   /* on_message closes with this code */
     bool started;
@@ -49,6 +50,11 @@ static bool on_message(struct ws_conn *w, struct span bytes, bool binary) {
     return !e->take || e->messages % e->take;
 }
 
+static void on_drain(struct ws_conn *w) {
+    of(w)->drained++;
+    assert_false(ws_conn_blocked(w));
+}
+
 static void on_closing(struct ws_conn *w, const char *reason) {
     struct end *e = of(w);
     assert_false(e->closing);
@@ -64,6 +70,7 @@ static void on_gone(struct ws_conn *w) {
 
 static const struct ws_conn_handler handler = {.max_payload = max_payload,
                                                .on_message = on_message,
+                                               .on_drain = on_drain,
                                                .on_closing = on_closing,
                                                .on_gone = on_gone};
 
@@ -414,10 +421,12 @@ static void pongs_to_a_blocked_client_are_one(void **state) {
     put_frame(&e.in, FIN | WS_TEXT, SPAN("x"));
     send_all(&e);
     RUN_UNTIL(&e.f, e.messages);
-    assert_true(conn_queued(e.ws.conn) <= queued);
+    assert_true(ws_conn_queued(&e.ws) <= queued);
+    assert_int_equal(e.drained, 0);
     remote_read(e.client, true);
     RUN_UNTIL(&e.f, remote_has(e.client, "\x8a\x01"
                                          "2"));
+    assert_int_equal(e.drained, 1);
     assert_false(remote_has(e.client, "\x8a\x01"
                                       "1"));
     end_deinit(&e);
