@@ -192,7 +192,7 @@ static void start_draining(struct worker *w) {
     stop_accepting(w);
     http_server_wind_down(&w->http);
     w->drain = drain_new(w->hub, script_app(w->script), &plan);
-    log_printf(w->log, LOG_INFO, "accepting no more; %zu clients are asked to go within %.1f s",
+    log_printf(w->log, LOG_INFO, "accepting no more; asking clients to go: %zu, within %.1f s",
                hub_count(w->hub), (double)drain_window(w->drain) / 1000);
     ask_to_go(w, false);
     io_end_turn(&w->io); /* what has been said is sent, even if the deadline is now */

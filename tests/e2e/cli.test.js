@@ -331,16 +331,6 @@ describe("the end", () => {
     agent.destroy();
   });
 
-  it("comes at once when it is asked for twice", async () => {
-    const server = await serve(APP, { args: ["--shutdown-timeout", "3600"] });
-    const silent = await upgrade(server);
-    server.signal("SIGTERM");
-    assert.equal((await silent.frame()).code, 1012);
-    server.signal("SIGTERM");
-    assert.equal(await server.exit(), 0);
-    await silent.end();
-  });
-
   it("leaves no socket behind, and frees the port", async () => {
     const server = await serve(APP);
     assert.ok(fs.existsSync(server.control));
