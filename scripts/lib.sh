@@ -17,6 +17,7 @@ libssl-dev            header:openssl/ssl.h
 zlib1g-dev            header:zlib.h
 libcurl4-openssl-dev  header:curl/curl.h
 libsqlite3-dev        header:sqlite3.h
+libjwt-dev            header:jwt.h
 uthash-dev            header:uthash.h
 ca-certificates       file:/etc/ssl/certs/ca-certificates.crt
 '

@@ -89,6 +89,15 @@ const struct option config_options[] = {
     {"lua_memory", OPTION_SIZE, AT(lua_memory), 4 * M, 1024 * G, "512M", NULL,
      "memory of a worker's handlers"},
 
+    {"jwt_key", OPTION_TEXT, AT(jwt_key), 0, 0, NULL, "Tokens",
+     "of mw.jwt: a secret, PEM text, or @FILE; better not as a flag"},
+    {"jwt_algorithms", OPTION_TEXT, AT(jwt_algorithms), 0, 0, NULL, NULL,
+     "such as RS256,ES256; default: those of the key's kind"},
+    {"jwt_audience", OPTION_TEXT, AT(jwt_audience), 0, 0, NULL, NULL,
+     "who we are in a token's aud; default: nobody"},
+    {"jwt_issuer", OPTION_TEXT, AT(jwt_issuer), 0, 0, NULL, NULL,
+     "whose tokens we take; default: anybody's"},
+
     {"shutdown_timeout", OPTION_SECONDS, AT(shutdown_timeout), 0, 3600, "10", "Running",
      "for all of the end, from the signal to the exit"},
     {"drain_delay", OPTION_SECONDS, AT(drain_delay), 0, 3600, "0", NULL,
@@ -124,6 +133,10 @@ void config_deinit(struct config *config) {
     free(config->socketio_path);
     free(config->socketio_transports);
     free(config->socketio_cookie);
+    free(config->jwt_key);
+    free(config->jwt_algorithms);
+    free(config->jwt_audience);
+    free(config->jwt_issuer);
     memset(config, 0, sizeof *config);
 }
 

@@ -51,6 +51,10 @@ struct config {
     /* Lua */
     uint64_t handler_budget; /* ms of one handler call without waiting; 0: none */
     size_t lua_memory;       /* bytes per worker */
+    char *jwt_key;           /* a secret, PEM text, or @FILE; NULL: none */
+    char *jwt_algorithms;    /* separated by commas; NULL: those of the key's kind */
+    char *jwt_audience;      /* NULL: tokens for somebody in particular are not for us */
+    char *jwt_issuer;        /* NULL: any */
     /* life */
     uint64_t shutdown_timeout; /* ms, for all of the end */
     uint64_t drain_delay;      /* ms of it, from the signal to the end of accepting */

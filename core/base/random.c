@@ -93,3 +93,15 @@ long base64_decode(void *out, struct span text) {
     }
     return to - (unsigned char *)out;
 }
+
+long base64url_decode(void *out, struct span text) {
+    static const unsigned stray[] = {0, 0, 15, 3}; /* by the digits in the last group */
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.at[i] == '+' || text.at[i] == '/' || text.at[i] == '=') {
+            return UV_EINVAL;
+        }
+    }
+    unsigned mask = stray[text.len % 4];
+    int last = text.len ? digit_of(text.at[text.len - 1]) : 0;
+    return last < 0 || ((unsigned)last & mask) ? UV_EINVAL : base64_decode(out, text);
+}

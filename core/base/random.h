@@ -14,5 +14,8 @@ size_t base64_encode(char *out, const void *bytes,
 /* Either alphabet, padding optional. The length of the bytes or UV_EINVAL. out has room for len * 3
  * / 4. */
 long base64_decode(void *out, struct span text);
+/* Only what base64url_encode writes, so that bytes have one form: no padding, no stray bits at the
+ * end. */
+long base64url_decode(void *out, struct span text);
 
 #endif

@@ -27,7 +27,9 @@ struct span binding_check_span(lua_State *L, int arg);
 /* One log line without fields of its own; it carries the version. */
 void binding_log(struct script *s, enum log_level level, const char *text);
 
-int luaopen_moonwire_core(lua_State *L); /* sleep, spawn, log, env, now, iso, state */
-int luaopen_moonwire_http(lua_State *L); /* the request that lua/moonwire/http.lua stands on */
+int luaopen_moonwire_core(lua_State *L);   /* sleep, spawn, log, env, now, iso, state */
+int luaopen_moonwire_http(lua_State *L);   /* the request that lua/moonwire/http.lua stands on */
+int luaopen_moonwire_crypto(lua_State *L); /* mw.crypto */
+int luaopen_moonwire_jwt(lua_State *L);    /* what lua/moonwire/jwt.lua stands on */
 
 #endif

@@ -8,5 +8,7 @@ const struct lib libs[] = {
     {"moonwire.hub", luaopen_moonwire_hub},
     {"moonwire.json", luaopen_moonwire_json},
     {"moonwire.http.core", luaopen_moonwire_http},
+    {"moonwire.crypto", luaopen_moonwire_crypto},
+    {"moonwire.jwt.core", luaopen_moonwire_jwt},
     {NULL, NULL},
 };

@@ -66,6 +66,15 @@ mw.json = {
 ---@type mw.http
 mw.http = require "moonwire.http"
 
+---@type mw.jwt
+mw.jwt = require "moonwire.jwt"
+
+---@type mw.cookie
+mw.cookie = require "moonwire.cookie"
+
+---@type mw.crypto
+mw.crypto = require "moonwire.crypto"
+
 --- Structured log lines: `mw.log.info("joined", { room = name })`. `mw.log(...)` and `print` are info.
 ---@class mw.log
 ---@field debug fun(text: any, fields?: table<string, any>)

@@ -290,6 +290,46 @@ function namespace:user(id) end
 ---@field user any
 ---@field auth { token: string?, [string]: any } what a Socket.IO client presented; else the Bearer token, or ?token=
 
+--- Whose tokens are taken. A list of keys is for the time in which one follows another; by the ids of
+--- the keys ({ ["2026-11"] = key }) a token's kid chooses.
+---@class mw.jwt.verify.options
+---@field key? string a secret (HS256, …), or the PEM text of a public or private key or a certificate (RS256, ES256, …)
+---@field keys? string[]|table<string, string> several
+---@field algorithms? string|string[] those that may be used; default: those of the key's kind
+---@field audience? string|string[]|false who we are; a token with aud that names nobody of them is refused, as is one with aud where nothing was asked for (RFC 7519); false: whoever it is for
+---@field issuer? string|string[] who may have made it; default: anybody
+---@field leeway? number seconds by which clocks may differ, in exp and nbf (default: 0)
+---@field now? number seconds since 1970, in place of the clock
+
+---@class mw.jwt.sign.options
+---@field key? string a secret or a private key; default: jwt_key of the server's options
+---@field algorithm? string default: HS256, RS256, ES256, ES384 or ES512, by the kind of the key
+---@field kid? string the key's id, for the header
+---@field expires_in? number seconds: sets iat and exp
+
+--- Set-Cookie without its name and value.
+---@class mw.cookie.options
+---@field max_age? integer seconds; without it until the browser ends
+---@field path? string default: "/"
+---@field domain? string default: this host alone
+---@field secure? boolean over TLS only
+---@field http_only? boolean unseen by scripts (default: true)
+---@field same_site? "strict"|"lax"|"none" default: "lax"
+
+--- Bytes are strings. Algorithms: sha256, sha384, sha512, and sha1 and md5 for those who still ask for them.
+---@class mw.crypto
+---@field hash fun(algorithm: string, data: string): string the digest, as bytes
+---@field hmac fun(algorithm: string, key: string, data: string): string
+---@field random fun(count: integer): string unguessable bytes, at most 1 MiB
+---@field equal fun(a: string?, b: string?): boolean in a time that does not tell where they differ; nil equals nothing
+---@field hex mw.crypto.form codes: "bad_hex"
+---@field base64 mw.crypto.form either alphabet, padded or not; "bad_base64"
+---@field base64url mw.crypto.form without padding; "bad_base64url"
+
+---@class mw.crypto.form
+---@field encode fun(bytes: string): string
+---@field decode fun(text: string): string?, string? the bytes; or nil and a code
+
 ---@class mw
 local mw = {}
 

@@ -96,12 +96,39 @@ static void what_is_not_base64_is_refused(void **state) {
     assert_int_equal(base64_decode(out, SPAN("AA\0A")), UV_EINVAL);
 }
 
+/* Bytes have one text only. */
+static void base64url_is_strict(void **state) {
+    (void)state;
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    char out[8], again[8];
+    for (int a = 0; a < 64; a++) {
+        for (int b = 0; b < 64; b++) {
+            char text[] = {digits[a], digits[b], 'A', digits[b]};
+            for (size_t len = 2; len <= 4; len++) {
+                struct span span = {text, len};
+                long n = base64url_decode(out, span);
+                size_t back = base64url_encode(again, out, n < 0 ? 0 : (size_t)n);
+                bool same = n >= 0 && back == len && memcmp(again, text, len) == 0;
+                bool stray = len == 2 && (b & 15);
+                assert_int_equal(same, !stray);
+                assert_int_equal(n < 0, stray);
+            }
+        }
+    }
+    assert_int_equal(base64url_decode(out, SPAN("")), 0);
+    assert_int_equal(base64url_decode(out, SPAN("A")), UV_EINVAL);
+    assert_int_equal(base64url_decode(out, SPAN("AAF")), UV_EINVAL);
+    assert_int_equal(base64url_decode(out, SPAN("AA==")), UV_EINVAL);
+    assert_int_equal(base64url_decode(out, SPAN("+/AA")), UV_EINVAL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_bytes_differ),
         cmocka_unit_test(base64_knows_the_examples),
         cmocka_unit_test(every_byte_survives_base64),
         cmocka_unit_test(what_is_not_base64_is_refused),
+        cmocka_unit_test(base64url_is_strict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
