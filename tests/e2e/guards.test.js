@@ -12,13 +12,14 @@ const EVENTS = `
 local mw = require "moonwire"
 local app = { events = {} }
 local all = mw.state("heard", {})
+local ends = mw.state("ends", {})
 local VERSION = 1
 
 function app.on_event(client, event, ...)
   local heard = all[client.id] or mw.array {}
   all[client.id] = heard
   heard[#heard + 1] = mw.array { event, ... }
-  if event == "slow" then mw.sleep(0.02) end
+  if event == "slow" or event == "parting" then mw.sleep(0.02) end
   if event == "secret" then return nil, "forbidden", { why = "a secret" } end
   if event == "false" then return false end
   if event == "bug" then error "on_event is broken" end
@@ -26,10 +27,14 @@ function app.on_event(client, event, ...)
   return "what else it returns", "means nothing"
 end
 
+function app.events.id(client) return client.id end
 function app.events.heard(client) return all[client.id] end
 function app.events.slow(client, n) mw.sleep(n % 2 * 0.01) return n end
 function app.events.fast(client, ...) return ... end
 function app.events.say(client, message) return message end
+function app.events.parting(client) ends[client.user.id] = "spoke" end
+function app.on_disconnect(client) ends[client.id] = (ends[client.id] or "silent") .. ", gone" end
+function app.events.ended(_, id) return ends[id] end
 function app.events.secret() error "never" end
 app.events["false"] = app.events.secret
 app.events.bug = app.events.secret
@@ -88,6 +93,20 @@ describe("on_event", () => {
     await Promise.all(calls);
     assert.deepEqual(order, [0, 1, 2, 3, 4]);
     await peer.close();
+  });
+
+  it("that waits while its client goes is followed by the handler, then by on_disconnect", async () => {
+    const peer = await connect(server);
+    const witness = await connect(server);
+    const { data: id } = await peer.call("id");
+    peer.emit("parting");
+    await peer.close();
+    const end = await eventually("its end", async () => {
+      const { data } = await witness.call("ended", id);
+      return /gone/.test(data) && data;
+    });
+    assert.equal(end, "spoke, gone");
+    await witness.close();
   });
 
   it("does not make an event known", async () => {
