@@ -14,6 +14,13 @@ export class Refusal extends Error {
   }
 }
 
+// A server that restarts says when it wants to see us again ("server restart; retry=3.217"), so
+// that not all who were there come at once.
+function hintOf({ code, reason }) {
+  const [, seconds] = (code === 1012 && /retry=([\d.]+)/.exec(reason)) || [];
+  return seconds && Math.round(seconds * 1000); // ms
+}
+
 // Emits CustomEvents: "open"; "frame" (detail: the frame); "pause" (detail: ms until the next
 // attempt); "refused" (detail: a Refusal; no further attempt is made).
 export class Connection extends EventTarget {
@@ -72,7 +79,7 @@ export class Connection extends EventTarget {
       if (socket === this.#socket) this.#tell("open");
     };
     socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(JSON.parse(data));
-    socket.onclose = async () => {
+    socket.onclose = async (event) => {
       if (socket !== this.#socket) return;
       const refusal = opened ? null : await this.#askWhy();
       if (socket !== this.#socket) return;
@@ -80,7 +87,7 @@ export class Connection extends EventTarget {
         this.close();
         this.#tell("refused", refusal);
       } else {
-        this.#lost(socket);
+        this.#lost(socket, hintOf(event));
       }
     };
   }
@@ -118,13 +125,13 @@ export class Connection extends EventTarget {
     else request.resolve(frame.data);
   }
 
-  #lost(socket) {
+  #lost(socket, hint) {
     if (socket !== this.#socket) return;
     this.#socket = null;
     socket.close();
     this.#rejectAll();
     const ceiling = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures++);
-    const pause = ceiling * (0.5 + Math.random() / 2);
+    const pause = hint ?? ceiling * (0.5 + Math.random() / 2);
     this.#timer = setTimeout(() => this.#dial(), pause);
     this.#tell("pause", pause);
   }

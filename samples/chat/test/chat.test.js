@@ -251,6 +251,25 @@ describe("losing the connection", () => {
     assert.equal(await own.kill("SIGTERM"), 0);
   });
 
+  // Its own pauses after a loss are below half a second, and no whole milliseconds.
+  test("the page comes back when a server that restarts has said", async () => {
+    const own = await support.startServer(APP);
+    const ana = await enter("Ana", { url: own.url });
+    await ana.evaluate(() => {
+      window.pauses = [];
+      const { setTimeout } = window;
+      window.setTimeout = (run, pause) => window.pauses.push(pause) && setTimeout(run, pause);
+    });
+    assert.equal(await own.kill("SIGTERM"), 0);
+    await shows(ana, "#status", "Reconnecting");
+    await own.start();
+    await shows(ana, "#status", "Connected");
+    const pauses = await ana.evaluate(() => window.pauses);
+    assert.ok(pauses.some((pause) => Number.isInteger(pause) && pause >= 500 && pause < 1500), String(pauses));
+    await ana.context().close();
+    assert.equal(await own.kill("SIGTERM"), 0);
+  });
+
   test("what was missed while the line was cut comes once, in order", async () => {
     const cable = await support.startCable(server.port);
     const ana = await enter("Ana", { url: cable.url });

@@ -27,12 +27,13 @@ function connect() {
   const mine = new WebSocket(`${location.origin.replace("http", "ws")}/?name=${encodeURIComponent(name())}`);
   socket = mine;
   mine.addEventListener("message", ({ data }) => receive(JSON.parse(data)));
-  mine.addEventListener("close", () => {
+  mine.addEventListener("close", ({ reason }) => {
+    const [, seconds = 1] = /retry=([\d.]+)/.exec(reason) ?? []; // which a server that restarts says
     calls.forEach(({ reject }) => reject(new Error("The connection was lost.")));
     calls.clear();
     if (socket !== mine) return;
     room.showStatus(false, room.joined ? "Reconnecting…" : "Not connected");
-    if (room.joined) setTimeout(() => socket === mine && connect().catch(() => {}), 1000);
+    if (room.joined) setTimeout(() => socket === mine && connect().catch(() => {}), seconds * 1000);
   });
   return new Promise((resolve, reject) => {
     mine.addEventListener("open", () => {
