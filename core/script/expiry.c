@@ -151,8 +151,8 @@ static bool can_be_asked(const struct session *s) {
     }
 }
 
-/* A request on the wires that have them; on a stream an event, which a POST of the same name
- * answers. */
+/* A request, which no slow reader's policy drops; on a stream its id is not seen, and a POST of the
+ * same name answers. */
 static void ask(struct expiry *e) {
     struct session *s = e->session;
     char data[NUMBER_MAX + 16] = "{\"expires\":";
@@ -169,9 +169,7 @@ static void ask(struct expiry *e) {
     m.event = SPAN(EVENT);
     m.data = (struct span){data, len};
     m.argc = 1;
-    if (s->client->ops->wire != WIRE_SSE) {
-        m.id = (struct span){id, number_print_integer(id, (long long)e->asked)};
-    }
+    m.id = (struct span){id, number_print_integer(id, (long long)e->asked)};
     /* A client that is too slow to hear this is closed by the same call. */
     (void)!client_send(s->client, &m);
     message_deinit(&m);
@@ -286,12 +284,14 @@ void expiry_set(struct session *s, double expires) {
         HASH_ADD_PTR(all->by_session, session, e);
         s->expires = true;
     }
-    uint64_t now = wall_clock();
+    uint64_t now = wall_clock(), at = to_ms(expires);
     uint64_t before = hooks->script->env.config->refresh_before;
-    e->at = to_ms(expires);
+    uint64_t left = at > now ? at - now : 0;
+    /* An answer that has won no time is not asked for again. */
+    bool ask_again = at > e->at;
+    e->due = ask_again ? at - (before < left / 2 ? before : left / 2) : at;
+    e->at = at;
     e->asked = 0;
-    uint64_t left = e->at > now ? e->at - now : 0;
-    e->due = e->at - (before < left / 2 ? before : left / 2);
     heap_put(all, e);
     arm(all);
 }

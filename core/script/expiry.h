@@ -11,7 +11,7 @@ struct expiry;
 #define EXPIRY_NEVER 0
 
 /* The session ends at this time (seconds since 1970), whatever was said before; EXPIRY_NEVER: it
- * does not. Asks again, where there is time to. */
+ * does not. Asks before that, unless it is no later than what was said before. */
 void expiry_set(struct session *s, double expires);
 double expiry_of(const struct session *s); /* EXPIRY_NEVER: it has no end */
 bool expiry_is_over(double expires);       /* is this time past? */

@@ -27,6 +27,7 @@ local known, known_count = {}, 0
 
 local function look_at(name, text)
   if text:find("-----BEGIN", 1, true) then
+    text = text:gsub("\\n", "\n") -- as variables of the environment often have it
     local kind, public, private = core.key(text)
     if not kind then
       check.fail("%s: the key is of no use: %s", name, public)

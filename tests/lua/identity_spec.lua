@@ -121,6 +121,13 @@ describe("mw.jwt.verify", function()
     assert.equal("bad_algorithm", code_of(HS256, { key = EC, now = BEFORE }))
   end)
 
+  it("takes PEM text whose lines end in \\n, as the environment has it", function()
+    for _, each in ipairs { { RS256, RSA }, { ES256, EC } } do
+      local key = each[2]:gsub("\n", "\\n")
+      assert.truthy(mw.jwt.verify(each[1], { key = key, now = BEFORE }))
+    end
+  end)
+
   it("takes only algorithms that are named", function()
     assert.equal("bad_algorithm", code_of(HS256, { key = SECRET, algorithms = { "HS384", "HS512" }, now = BEFORE }))
     assert.truthy(mw.jwt.verify(HS256, { key = SECRET, algorithms = "HS256", now = BEFORE }))
