@@ -15,11 +15,12 @@
 #define MAX_ROUNDS 16
 
 /* All running timeouts of one duration, the soonest first: each is appended at its start, and the
- * loop's time never goes back. */
+ * loop's time never goes back. They stand in a ring with the head, so that one that stops need not
+ * know its list: there are as many timeouts as connections. */
 struct timeout_class {
     SLIST_ENTRY(timeout_class) link;
     uint64_t duration;
-    TAILQ_HEAD(running_timeouts, timeout) running;
+    struct timeout head;
 };
 
 static bool io_has_work(const struct io *io) {
@@ -139,6 +140,11 @@ void io_end_turn(struct io *io) {
 
 static void on_timer(uv_timer_t *timer);
 
+/* The soonest of a class; NULL: none runs. */
+static struct timeout *first_of(struct timeout_class *class) {
+    return class->head.next == &class->head ? NULL : class->head.next;
+}
+
 static void arm(struct io *io, uint64_t due) {
     if (due >= io->armed || io->stopped)
         return;
@@ -156,14 +162,15 @@ static void on_timer(uv_timer_t *timer) {
     struct timeout_class *class;
     SLIST_FOREACH (class, &io->timeouts, link) {
         struct timeout *timeout;
-        while ((timeout = TAILQ_FIRST(&class->running)) && timeout->due <= now) {
+        while ((timeout = first_of(class)) && timeout->due <= now) {
             timeout_stop(timeout);
             timeout->expired(timeout);
         }
     }
     SLIST_FOREACH (class, &io->timeouts, link) {
-        if (!TAILQ_EMPTY(&class->running))
-            arm(io, TAILQ_FIRST(&class->running)->due);
+        const struct timeout *first = first_of(class);
+        if (first)
+            arm(io, first->due);
     }
 }
 
@@ -175,12 +182,12 @@ static struct timeout_class *find_class(struct io *io, uint64_t duration) {
     SLIST_FOREACH (class, &io->timeouts, link) {
         if (class->duration == duration)
             return class;
-        if (TAILQ_EMPTY(&class->running))
+        if (!first_of(class))
             empty = class;
     }
     if (!empty) {
-        empty = memory_alloc(sizeof *empty);
-        TAILQ_INIT(&empty->running);
+        empty = memory_zalloc(sizeof *empty);
+        empty->head.next = empty->head.prev = &empty->head;
         SLIST_INSERT_HEAD(&io->timeouts, empty, link);
     }
     empty->duration = duration;
@@ -190,15 +197,18 @@ static struct timeout_class *find_class(struct io *io, uint64_t duration) {
 void timeout_start(struct io *io, struct timeout *timeout, uint64_t duration) {
     timeout_stop(timeout);
     struct timeout_class *class = find_class(io, duration ? duration : 1);
-    timeout->class = class;
     timeout->due = uv_now(io->loop) + class->duration;
-    TAILQ_INSERT_TAIL(&class->running, timeout, link);
+    timeout->next = &class->head;
+    timeout->prev = class->head.prev;
+    timeout->prev->next = timeout;
+    class->head.prev = timeout;
     arm(io, timeout->due);
 }
 
 void timeout_stop(struct timeout *timeout) {
-    if (!timeout->class)
+    if (!timeout_running(timeout))
         return;
-    TAILQ_REMOVE(&timeout->class->running, timeout, link);
-    timeout->class = NULL;
+    timeout->prev->next = timeout->next;
+    timeout->next->prev = timeout->prev;
+    timeout->next = timeout->prev = NULL;
 }

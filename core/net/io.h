@@ -19,9 +19,9 @@ struct conn;
  */
 struct timeout_class;
 struct timeout {
-    TAILQ_ENTRY(timeout) link;
-    struct timeout_class *class; /* NULL: not running. */
-    uint64_t due;                /* loop time, ms */
+    struct timeout *next; /* on its list, a ring; NULL: not running */
+    struct timeout *prev;
+    uint64_t due; /* loop time, ms */
     void (*expired)(struct timeout *timeout);
 };
 
@@ -59,5 +59,8 @@ void io_mark_dirty(struct io *io, struct conn *conn); /* For conn.c: it has outp
  * loop's millisecond. */
 void timeout_start(struct io *io, struct timeout *timeout, uint64_t duration);
 void timeout_stop(struct timeout *timeout);
+static inline bool timeout_running(const struct timeout *timeout) {
+    return timeout->next != NULL;
+}
 
 #endif

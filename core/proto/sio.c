@@ -43,7 +43,7 @@ static struct sio_pending *pending(struct sio_conn *conn) {
 
 static void drop_if_idle(struct sio_conn *conn) {
     struct sio_pending *p = conn->pending;
-    if (p && !p->connect.class && LIST_EMPTY(&p->asking) && !p->partial) {
+    if (p && !timeout_running(&p->connect) && LIST_EMPTY(&p->asking) && !p->partial) {
         free(p);
         conn->pending = NULL;
     }

@@ -49,9 +49,9 @@ struct ws_conn {
     uint32_t control_since; /* loop time when the current second of control frames began */
     uint16_t control_count; /* in that second */
     uint8_t window;         /* of permessage-deflate; 0: not negotiated */
-    uint8_t state;
-    uint8_t paused; /* why reading has stopped */
-    bool pinged;    /* a ping waits for any sign of life */
+    uint8_t state : 2;
+    uint8_t paused : 2; /* why reading has stopped */
+    bool pinged : 1;    /* a ping waits for any sign of life */
 };
 
 /* Takes over a connection whose handshake has been answered, and waits for frames. `window` as
