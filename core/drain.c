@@ -121,6 +121,7 @@ uint64_t drain_window(const struct drain *d) {
 
 bool drain_step(struct drain *d, uint64_t now, bool all) {
     bool busy_too = all || now >= d->last_call;
+    all = all || hub_count(d->hub) == 0; /* The window is for those who are there. */
     size_t due = all ? d->count : drain_due(d->count, now - d->began, d->window);
     d->put_off = ask_part(d, 0, d->put_off, 0, now, busy_too);
     d->put_off = ask_part(d, d->next, (uint32_t)due, d->put_off, now, busy_too);

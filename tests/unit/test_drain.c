@@ -293,6 +293,22 @@ static void test_who_has_gone_is_not_asked(void **state) {
     drain_free(drain);
 }
 
+static void test_where_all_have_gone_nobody_is_waited_for(void **state) {
+    (void)state;
+    for (int i = 0; i < CLIENTS; i++) {
+        enter(&ops);
+    }
+    struct drain *drain = begin(60000);
+    assert_false(drain_step(drain, 1010, false));
+    for (int i = 0; i < CLIENTS; i++) {
+        client_closed(&house.guests[i].client, "shutdown");
+    }
+    end_turn();
+    assert_true(drain_step(drain, 1020, false));
+    assert_int_equal(house.asked, 10);
+    drain_free(drain);
+}
+
 /* Another namespace over a connection of Socket.IO that was there already. */
 static void test_who_comes_meanwhile_is_asked_too(void **state) {
     (void)state;
@@ -326,6 +342,7 @@ int main(void) {
         TEST(test_the_wait_for_replies_ends_before_the_deadline),
         TEST(test_all_can_be_asked_at_once),
         TEST(test_who_has_gone_is_not_asked),
+        TEST(test_where_all_have_gone_nobody_is_waited_for),
         TEST(test_who_comes_meanwhile_is_asked_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
