@@ -89,6 +89,14 @@ void client_drained(struct client *c) {
     }
 }
 
+void client_end_connection(struct client *c, int code, const char *reason) {
+    if (c->ops->close_connection && !c->closing) {
+        c->ops->close_connection(c, code, reason);
+    } else {
+        client_disconnect(c, code, reason);
+    }
+}
+
 void client_release(struct client *c) {
     struct ns *ns = c->ns;
     struct membership *m;

@@ -27,6 +27,9 @@ struct client_ops {
     /* Starts to close: says goodbye in the wire's way with this code (RFC 6455 section 7.4) and
      * reason. Code 0: at once and without a word, for a reader that has stopped. */
     void (*close)(struct client *c, int code, const char *reason);
+    /* Where clients share a connection: the same, for all of them, and then the connection ends.
+     * NULL: close does that. */
+    void (*close_connection)(struct client *c, int code, const char *reason);
     /* Starts to close because the server goes: says, in the wire's way, that coming back in so many
      * ms is welcome. NULL: a one-shot client, who is answered and goes by himself. */
     void (*go_away)(struct client *c, uint32_t retry_ms);
@@ -85,6 +88,8 @@ int client_send(struct client *c, struct message *m);
 void client_drained(struct client *c);
 /* Closes from our side: as client_closed, and ops->close. */
 void client_disconnect(struct client *c, int code, const char *reason);
+/* The same for it and whoever shares its connection, which ends. */
+void client_end_connection(struct client *c, int code, const char *reason);
 /* The server goes: as client_closed, and ops->go_away. */
 void client_go_away(struct client *c, uint32_t retry_ms);
 /* Takes one token of the namespace's rate limit; false: over it. */

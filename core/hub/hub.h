@@ -86,6 +86,8 @@ struct client *hub_client_at(const struct hub *hub, uint32_t slot);
 int hub_join(struct client *c, struct span room);
 bool hub_leave(struct client *c, struct span room); /* was it in? */
 bool hub_is_member(const struct client *c, struct span room);
+/* Those with somebody in them. */
+void ns_each_room(struct ns *ns, void (*visit)(struct span name, void *data), void *data);
 size_t room_count(struct ns *ns, struct span room);
 struct client *room_member(struct ns *ns, struct span room, size_t index);
 void client_each_room(const struct client *c, void (*visit)(struct span name, void *data),

@@ -171,6 +171,14 @@ bool hub_is_member(const struct client *c, struct span name) {
     return membership_of(c, name) != NULL;
 }
 
+void ns_each_room(struct ns *ns, void (*visit)(struct span name, void *data), void *data) {
+    for (const struct room *room = ns->rooms; room; room = room->hh.next) {
+        if (room->count) {
+            visit(room_name(room), data);
+        }
+    }
+}
+
 size_t room_count(struct ns *ns, struct span name) {
     const struct room *room = room_find(ns->rooms, name);
     return room ? room->count : 0;

@@ -135,6 +135,17 @@ static void close_client(struct client *c, int code, const char *reason) {
     writer_deinit(&text);
 }
 
+static void close_connection(struct client *c, int code, const char *reason) {
+    struct sio_conn *conn = of_client(c)->conn;
+    struct sio_client *each;
+    if (conn) {
+        SLIST_FOREACH (each, &conn->clients, link) {
+            client_disconnect(&each->client, code, reason);
+        }
+        eio_close(&conn->eio, code, reason);
+    }
+}
+
 /* Not with a packet, after which a client stays away, but by the end of the connection; in whatever
  * other namespaces it is, it hears of it too. */
 static void go_away(struct client *c, uint32_t retry_ms) {
@@ -187,11 +198,11 @@ static void release(struct client *c) {
     free(s);
 }
 
-#define SIO_OPS(which)                                                                           \
-    {                                                                                            \
-        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked,           \
-        .queued = count_queued, .close = close_client, .go_away = go_away, .shutdown = SHUTDOWN, \
-        .resume = resume, .free = release                                                        \
+#define SIO_OPS(which)                                                                       \
+    {                                                                                        \
+        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked,       \
+        .queued = count_queued, .close = close_client, .close_connection = close_connection, \
+        .go_away = go_away, .shutdown = SHUTDOWN, .resume = resume, .free = release          \
     }
 
 static const struct client_ops ws_ops = SIO_OPS(WIRE_SIO_WS);

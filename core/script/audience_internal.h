@@ -44,12 +44,13 @@ int except_method(lua_State *L); /* audience:except(...) */
  * userdata pushed on the stack holds. Valid until Lua waits. */
 struct client **audience_clients(lua_State *L, const struct audience *a, size_t *count);
 
-/* Why a client is sent away, where the handler does not say: Socket.IO has words for it. */
-const char *disconnect_reason(const struct client *c);
+/* Within a method `disconnect(reason, connection)`: sends one client away. */
+void disconnect_client(lua_State *L, struct client *c);
 
 int gather_count(lua_State *L);
 int gather_members(lua_State *L);
 int gather_clients(lua_State *L);
 int gather_history(lua_State *L);
+int gather_rooms(lua_State *L); /* of a namespace */
 
 #endif

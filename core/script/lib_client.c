@@ -136,18 +136,29 @@ static int client_timeout(lua_State *L) {
     return 1;
 }
 
-const char *disconnect_reason(const struct client *c) {
+/* Why a client is sent away, where the handler does not say: Socket.IO has words for it. */
+static const char *disconnect_reason(const struct client *c) {
     bool socketio = c->ops->wire == WIRE_SIO_WS || c->ops->wire == WIRE_SIO_POLLING;
     return socketio ? "server namespace disconnect" : "disconnected";
 }
 
+void disconnect_client(lua_State *L, struct client *c) {
+    const char *reason = lua_tostring(L, 2);
+    reason = reason ? reason : disconnect_reason(c);
+    if (lua_toboolean(L, 3)) {
+        client_end_connection(c, CLOSE_NORMAL, reason);
+    } else {
+        client_disconnect(c, CLOSE_NORMAL, reason);
+    }
+}
+
 static int disconnect(lua_State *L) {
     struct client *c = client_in(check(L, "disconnect"));
-    const char *reason = luaL_optstring(L, 2, NULL);
+    (void)luaL_optstring(L, 2, NULL);
     if (!c) {
         return closed(L);
     }
-    client_disconnect(c, CLOSE_NORMAL, reason ? reason : disconnect_reason(c));
+    disconnect_client(L, c);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -337,12 +337,11 @@ static int user_in(lua_State *L) {
 
 static int disconnect(lua_State *L) {
     const struct audience *a = audience_check(L, "disconnect");
-    const char *reason = luaL_optstring(L, 2, NULL);
     size_t count;
+    (void)luaL_optstring(L, 2, NULL);
     struct client **clients = audience_clients(L, a, &count);
     for (size_t i = 0; i < count; i++) {
-        client_disconnect(clients[i], CLOSE_NORMAL,
-                          reason ? reason : disconnect_reason(clients[i]));
+        disconnect_client(L, clients[i]);
     }
     lua_pushinteger(L, (lua_Integer)count);
     return 1;
@@ -467,6 +466,7 @@ static const luaL_Reg namespace_methods[] = {
     {"members", gather_members},
     {"clients", gather_clients},
     {"room", room_in},
+    {"rooms", gather_rooms},
     {"user", user_in},
     {"join", join},
     {"leave", leave},

@@ -136,11 +136,12 @@ function client:volatile() end
 ---@return moonwire.ClientAudience
 function client:timeout(seconds) end
 
---- Closes the connection (WebSocket: code 1000; Socket.IO: leaves the namespace). on_leave and
---- on_disconnect follow.
+--- Closes the connection (WebSocket: code 1000; Socket.IO: leaves the namespace, and with `true` all
+--- namespaces and the connection). on_leave and on_disconnect follow.
 ---@param reason? string default: "disconnected", with Socket.IO "server namespace disconnect"
+---@param connection? boolean Socket.IO's disconnect(true)
 ---@return true? closing, string? code
-function client:disconnect(reason) end
+function client:disconnect(reason, connection) end
 
 ---@class moonwire.ClientAudience
 local client_audience = {}
@@ -228,8 +229,9 @@ function gathering:leave(room) end
 
 --- Closes all of its connections (Socket.IO: leaves the namespace); how many.
 ---@param reason? string as of client:disconnect
+---@param connection? boolean as of client:disconnect
 ---@return integer
-function gathering:disconnect(reason) end
+function gathering:disconnect(reason, connection) end
 
 --- mw.rooms { ... }
 ---@class moonwire.Rooms : moonwire.Gathering
@@ -270,6 +272,9 @@ function namespace:members() end
 ---@param name string
 ---@return moonwire.Room
 function namespace:room(name) end
+--- By name, those with somebody in them.
+---@return table<string, moonwire.Room>
+function namespace:rooms() end
 ---@param id string
 ---@return moonwire.User
 function namespace:user(id) end

@@ -95,6 +95,14 @@ end
 
 function root.events.leave_me(client) client:disconnect() end
 
+function root.events.leave_me_all(client) client:disconnect(nil, true) end
+
+function root.events.rooms_there()
+  local counts = mw.object {}
+  for name, room in pairs(mw.namespace():rooms()) do counts[name] = room:count() end
+  return counts
+end
+
 function root.events.reason(_, id) return reasons[id] or mw.null end
 
 function root.events.up(client, key, n)

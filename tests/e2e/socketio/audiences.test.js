@@ -61,6 +61,17 @@ onEach("audiences", {}, (server) => {
     });
   }
 
+  test("the rooms with somebody in them are listed", async () => {
+    const { all, names } = await people();
+    const own = async () => {
+      const rooms = Object.entries(await all.dan.ask("rooms_there"));
+      return Object.fromEntries(rooms.filter(([room]) => room.startsWith(names(""))));
+    };
+    assert.deepEqual(await own(), { [names("a")]: 2, [names("b")]: 2, [names("c")]: 1 });
+    await all.cleo.ask("leave", names("c"));
+    assert.deepEqual(await own(), { [names("a")]: 2, [names("b")]: 2 });
+  });
+
   test("those who are there are counted and moved, each once", async () => {
     const { all, names } = await people();
     const { ana, dan } = all;

@@ -18,6 +18,17 @@ const ENDS = {
     assert.equal(await socket.next(), "41");
     return id;
   },
+  async "server namespace disconnect: the handler's wish, for the whole connection"(server) {
+    const socket = await openSocket(server);
+    const id = await socket.connect();
+    socket.send("40/custom,");
+    assert.match(await socket.next(), /^40\/custom,/);
+    socket.send('42["leave_me_all"]');
+    const packets = [await socket.next(), await socket.next()];
+    assert.deepEqual(packets.sort(), ["41", "41/custom,"]);
+    await socket.closed();
+    return id;
+  },
   async "client namespace disconnect: the client's wish"(server) {
     const socket = await openSocket(server);
     const id = await socket.connect();

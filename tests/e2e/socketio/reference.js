@@ -74,6 +74,12 @@ io.on("connection", (socket) => {
     ack({ address, secure, seconds: Math.floor(issued / 1000) });
   });
   socket.on("leave_me", () => socket.disconnect());
+  socket.on("leave_me_all", () => socket.disconnect(true));
+  socket.on("rooms_there", (ack) => {
+    const ids = io.of("/").sockets;
+    const rooms = [...io.of("/").adapter.rooms].filter(([name]) => !ids.has(name));
+    ack(Object.fromEntries(rooms.map(([name, there]) => [name, there.size])));
+  });
   socket.on("reason", (id, ack) => ack(reasons.get(id) ?? null));
   socket.on("up", (key, n) => {
     if (!received.has(key)) received.set(key, []);
