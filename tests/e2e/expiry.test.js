@@ -1,148 +1,17 @@
 // Identities that end, over every wire: the question before the end, its answer through on_auth, the
-// end itself. Tokens are "user/seconds/note/wait": what on_auth makes of them, and how long it takes.
+// end itself.
 "use strict";
 
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const { describe, it } = require("node:test");
 const { eventually, packages, within } = require("../support.js");
-const { connect, get, metric, post, refused, request, serving, stream } = require("./support.js");
+const { connect, get, post, refused, request, serving, stream } = require("./support.js");
+const { WIRES, app, end, life, newName } = require("./identities.js");
 const { Guest, TRANSPORTS, visit } = require("./socketio/support.js");
 const { closeFrame, frame, upgrade, CLOSE, TEXT } = require("./wire.js");
 const engine = packages("engine.io-client");
-
-const app = (version) => `
-local mw = require "moonwire"
-local lives = mw.state("lives", {})
-local function life(id)
-  lives[id] = lives[id] or { auths = 0, connects = 0, ends = mw.array {} }
-  return lives[id]
-end
-
-local function on_auth(request)
-  local id, seconds, note, wait = tostring(request.auth.token):match "^([^/]+)/([^/]+)/?([^/]*)/?([^/]*)$"
-  if not id then return nil, "unauthorized", "no token" end
-  life(id).auths = life(id).auths + 1
-  if tonumber(wait) then mw.sleep(tonumber(wait)) end
-  if note == "error" then error "a bug of on_auth" end
-  return {
-    id = id, note = note, agent = request.headers["x-agent"], version = ${version},
-    expires = tonumber(seconds) and mw.now() + seconds or nil,
-  }
-end
-local function on_connect(client)
-  life(client.user.id).connects = life(client.user.id).connects + 1
-end
-local order = mw.state("order", mw.array {})
-local function on_disconnect(client, reason)
-  if client.user.note == "crowd" then order[#order + 1] = { client.user.expires, reason } end
-  local ends = life(client.user.id).ends
-  ends[#ends + 1] = { reason, mw.now() >= (client.user.expires or 0) }
-end
-
-local function handler(namespace, more)
-  local t = { namespace = namespace, on_auth = on_auth, on_connect = on_connect,
-    on_disconnect = on_disconnect, events = {}, routes = {} }
-  for key, value in pairs(more or {}) do t[key] = value end
-  return t
-end
-local main = handler "/"
-function main.events.who(client) return client.user end
-function main.events.slow(client, seconds) mw.sleep(seconds) return client.user.note end
-function main.events.mark(client)
-  local marks = mw.state("marks", {})
-  marks[#marks + 1] = client.user.id .. (client.connected and " there" or " gone")
-end
-main.routes["GET /marks"] = function() return mw.array(mw.state("marks", {})) end
-function main.events.kick(client, id, reason) return mw.user(id):disconnect(reason) end
-function main.events.count(client)
-  local l = life(client.user.id)
-  l.count = (l.count or 0) + 1
-  if l.count == 1 then mw.user(client.user.id):disconnect("revoked") end
-end
-main.routes["GET /order"] = function() return order end
-main.routes["GET /life/:id"] = function(request) return life(request.params.id) end
-main.routes["GET /stream/:seconds"] = function(request)
-  return mw.sse(request, { user = { id = request.query.id,
-    expires = mw.now() + tonumber(request.params.seconds) } })
-end
--- Whoever shows the same thing again gets the same end.
-local fixed = handler("/cookie", { protocol = "events" })
-function fixed.on_auth(request)
-  local l = life(request.query.token)
-  l.auths, l.till = l.auths + 1, l.till or mw.now() + 1.5
-  return { id = request.query.token, expires = l.till }
-end
-local function echo(client, data) client:send(data) end
-return { main, fixed, handler "/other",
-  handler("/raw", { on_message = echo }),
-  handler("/plain", { on_message = echo, protocol = "engine.io" }) }
-`;
-
-// What each wire makes of the same life: its question, the answer to it, a call, and its end.
-const WIRES = {
-  async websocket(server, token, headers) {
-    const peer = await connect(server, `/?token=${token}`, { headers });
-    return {
-      asked: () => peer.find(({ event }) => event === "refresh"),
-      answer: (question, data) => peer.send({ id: question.id, data }),
-      call: async (event, ...args) => (await peer.call(event, ...args)).data,
-      tell: (event, ...args) => peer.emit(event, ...args),
-      async ended(reason) {
-        assert.deepEqual(await peer.closed(), {
-          code: reason === "expired" ? 4401 : 1000,
-          reason,
-        });
-      },
-      destroy: () => peer.socket.terminate(),
-    };
-  },
-
-  async sse(server, token, headers) {
-    const events = await stream(server, `/?sid=new&token=${token}`, { headers });
-    const { sid } = JSON.parse((await events.next("sid")).data);
-    const speak = (event, data) => post(server, `/?sid=${sid}`, { event, data });
-    return {
-      async asked() {
-        const { data } = await events.next("refresh");
-        return { event: "refresh", data: JSON.parse(data) };
-      },
-      answer: (_, data) => speak("refresh", data),
-      call: async (event, ...args) => (await speak(event, ...args)).json,
-      tell: (event, ...args) => speak(event, ...args),
-      ended: () => events.ended(),
-      destroy: () => events.destroy(),
-    };
-  },
-};
-for (const transport of Object.keys(TRANSPORTS)) {
-  WIRES[`socket.io over ${transport}`] = async (server, token, headers) => {
-    const guest = await visit(server, { transport, auth: { token }, extraHeaders: headers });
-    return {
-      async asked() {
-        const [data, respond] = await guest.next("refresh");
-        return { event: "refresh", data, respond };
-      },
-      answer: (question, data) => question.respond(data),
-      call: (...args) => guest.ask(...args),
-      tell: (...args) => guest.emit(...args),
-      async ended() {
-        assert.equal(await guest.disconnected(), "io server disconnect");
-      },
-      destroy: () => guest.close(),
-    };
-  };
-}
-
-let number = 0;
-const newName = () => `user-${++number}`;
-
-const life = async (server, name) => (await get(`${server.url}/life/${name}`)).json;
-const end = (server, name) =>
-  eventually(`the end of ${name}`, async () => {
-    const { ends } = await life(server, name);
-    return ends.length > 0 && ends;
-  });
+const { EventSource } = packages("eventsource");
 
 describe("an identity that ends", { concurrency: true }, () => {
   const server = serving(app(1));
@@ -275,6 +144,45 @@ describe("an identity that ends", { concurrency: true }, () => {
     assert.notEqual((await end(server, other))[0][0], "expired");
   });
 
+  it("is asked for in each namespace, and each answer is for its own", async () => {
+    const names = [newName(), newName()];
+    const guest = await visit(server, { auth: { token: `${names[0]}/2` } });
+    const second = guest.socket.io.socket("/other", { auth: { token: `${names[1]}/2` } });
+    const asked = (socket) =>
+      within(
+        new Promise((resolve) => socket.once("refresh", (_, answer) => resolve(answer))),
+        "its question",
+      );
+    const answers = await Promise.all([asked(guest.socket), asked(second)]);
+    // The first answers with what would be good for the other one only.
+    answers[0]({ token: `${names[1]}/60` });
+    answers[1]({ token: `${names[1]}/60/again` });
+    assert.equal(await guest.disconnected(), "io server disconnect");
+    assert.deepEqual(await end(server, names[0]), [["expired", true]]);
+    assert.ok(second.connected);
+    const { auths, ends } = await life(server, names[1]);
+    assert.deepEqual([auths, ends], [3, []]);
+    guest.close();
+    await end(server, names[1]);
+  });
+
+  it("lets an EventSource speak for itself", async () => {
+    const name = newName();
+    const source = new EventSource(`${server.url}/?sid=new&token=${name}/2`);
+    const heard = (event) =>
+      within(new Promise((resolve) => source.addEventListener(event, resolve)), event);
+    const [sid, question] = await Promise.all([heard("sid"), heard("refresh")]);
+    assert.equal(JSON.parse(question.data).expires > Date.now() / 1000, true);
+    const token = `${name}/1.5/second`;
+    const answer = await post(server, `/?sid=${JSON.parse(sid.data).sid}`, {
+      event: "refresh",
+      data: { token },
+    });
+    assert.equal(answer.status, 204);
+    assert.deepEqual(await end(server, name), [["expired", true]]);
+    source.close();
+  });
+
   it("is not asked for in raw frames, which are the app's own", async () => {
     const name = newName();
     const peer = await connect(server, `/raw?token=${name}/1.5`);
@@ -337,18 +245,6 @@ describe("an identity that ends", { concurrency: true }, () => {
     assert.equal(late.status, 404);
   });
 
-  it("frames behind the one that ends its user are not heard", async () => {
-    const name = newName();
-    const wire = await upgrade(server, `/?token=${name}/60`);
-    const count = frame(TEXT, JSON.stringify({ event: "count" }));
-    wire.write(count, count, count);
-    const { code, reason } = await wire.frame();
-    assert.deepEqual([code, reason], [1000, "revoked"]);
-    wire.destroy();
-    await end(server, name);
-    assert.equal((await life(server, name)).count, 1);
-  });
-
   it("many of them end in the order of their time, whoever goes before", async () => {
     const peers = await Promise.all(
       Array.from({ length: 120 }, async (_, n) => {
@@ -377,37 +273,6 @@ describe("an identity that ends", { concurrency: true }, () => {
     assert.deepEqual(session.inbox.items, [], "one question");
     assert.equal((await life(server, name)).auths, 2);
   });
-});
-
-describe("mw.user(id):disconnect", () => {
-  const server = serving(app(1));
-
-  for (const [wire, open] of Object.entries(WIRES)) {
-    it(`works at once, whatever the client's line holds: ${wire}`, async () => {
-      const [name, admin] = [newName(), newName()];
-      const queued = (count) =>
-        eventually(`${count} events in line`, async () => {
-          return (await metric(server, "moonwire_queued_events")) === count;
-        });
-      const client = await open(server, `${name}/60`);
-      const operator = await connect(server, `/?token=${admin}/never`);
-      client.tell("slow", 1);
-      client.tell("mark");
-      client.tell("mark");
-      await queued(2);
-      assert.equal((await operator.call("kick", name, "revoked")).data, 1);
-      client.tell("mark");
-      await client.ended("revoked");
-      // What stood in line still runs, for a client that is gone; what came later does not.
-      assert.deepEqual((await end(server, name)).map(([why]) => why), ["revoked"]);
-      assert.deepEqual(
-        (await get(`${server.url}/marks`)).json.filter((mark) => mark.startsWith(name)),
-        [`${name} gone`, `${name} gone`],
-      );
-      assert.equal((await operator.call("kick", name)).data, 0);
-      await operator.close();
-    });
-  }
 });
 
 describe("a reload between question and answer", () => {
