@@ -5,7 +5,7 @@
 #ifndef MOONWIRE_HUB_APP_H
 #define MOONWIRE_HUB_APP_H
 
-#include "base/buf.h"
+#include "hub/message.h"
 
 struct client;
 struct ns;
@@ -41,6 +41,9 @@ struct reply {
     struct span attachments; /* binary values in args, packed (hub/attachments.h) */
     struct span code;        /* an error if not empty */
     struct span detail;      /* JSON or empty */
+    /* Of a join: */
+    enum replay_result replay;
+    struct span offset; /* where the membership begins; empty in a room without history */
 };
 
 /* Where a reply goes: made by the transport for an event that wants one. answer consumes it, and

@@ -3,6 +3,7 @@
  * publish.c. */
 #include "base/memory.h"
 #include "base/random.h"
+#include "hub/replay.h"
 #include "hub/slow.h"
 
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 static void detach(struct client *c) {
     struct ns *ns = c->ns;
     struct membership *m;
+    replay_drop_client(c);
     LIST_FOREACH (m, &c->rooms, link) {
         room_detach(m);
     }
@@ -86,6 +88,9 @@ void client_go_away(struct client *c, uint32_t retry_ms) {
 void client_drained(struct client *c) {
     if (c->apart) {
         slow_drained(c);
+    }
+    if (c->ns->hub->replayers && !c->closing) {
+        replay_start(c);
     }
 }
 

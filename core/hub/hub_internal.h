@@ -31,6 +31,8 @@ void membership_set_remove(struct membership_set *set, const struct membership *
 struct membership *membership_set_find(const struct membership_set *set, const struct client *c,
                                        const struct room *room);
 
+struct replay;
+
 /* A room, or the connections of one user, which are the same thing in another table. */
 struct room {
     UT_hash_handle hh;
@@ -41,6 +43,7 @@ struct room {
     uint32_t cap;
     uint32_t held; /* memberships that point here, detached ones too */
     struct history *history;
+    LIST_HEAD(, replay) replays;      /* members that are behind in its history */
     const struct room_policy *policy; /* NULL: none matches */
     TAILQ_ENTRY(room)
     log_link;              /* in hub->logs while it has a history, the least recently used first */
@@ -75,8 +78,9 @@ struct hub {
     struct ns *namespaces;
     struct membership_set memberships;
     TAILQ_HEAD(, room) logs;
-    struct slots clients; /* by client->slot */
-    struct slots slow;    /* what slow.c knows of a client, by client->apart - 1 */
+    struct replayer *replayers; /* by client: who has something to catch up with */
+    struct slots clients;       /* by client->slot */
+    struct slots slow;          /* what slow.c knows of a client, by client->apart - 1 */
 };
 
 /* room.c */
@@ -91,6 +95,14 @@ void room_release(
 void room_apply_policy(struct room *room);
 void room_free(struct room *room);
 void rooms_expire(struct hub *hub); /* drops logs whose time is over */
+
+/* replay.c */
+/* A message of this room is about to go to all who do not bear the stamp: those who are behind get
+ * it from the log. */
+void replay_hold(struct room *room, const struct message *m, uint64_t stamp);
+void replay_lost(struct room *room); /* Its log is about to go. */
+void replay_left(struct client *c, const struct room *room);
+void replay_drop_client(struct client *c);
 
 /* hub.c: a dense array of clients that grows. */
 void clients_push(struct client ***array, uint32_t *count, uint32_t *cap, struct client *c);

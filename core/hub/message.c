@@ -45,13 +45,21 @@ const char *hook_name(enum hook hook) {
     return names[hook];
 }
 
+const char *replay_reason(enum replay_result result) {
+    static const char *const reasons[] = {
+        [REPLAY_TRIMMED] = "trimmed",       [REPLAY_EXPIRED] = "expired",
+        [REPLAY_EPOCH] = "epoch",           [REPLAY_INVALID] = "invalid",
+        [REPLAY_NO_HISTORY] = "no_history", [REPLAY_JOINED] = "joined"};
+    return reasons[result];
+}
+
 void message_init(struct message *m, enum message_kind kind) {
     /* One by one, for compilers would call or repeat a string instruction to clear so many bytes,
      * and this is done for every message. */
     static const struct span none;
     m->argc = m->encoded_mask = 0;
     m->kind = (uint8_t)kind;
-    m->flags = 0;
+    m->flags = m->replay = 0;
     m->room = m->event = m->data = m->attachments = m->offset = none;
     m->id = m->code = m->detail = none;
 }

@@ -34,10 +34,25 @@ enum message_flags {
     MESSAGE_VOLATILE = 1, /* not to those whose socket is blocked */
 };
 
+/* What became of a join of a client that has been here before. */
+enum replay_result {
+    REPLAY_NONE,       /* it has not said what it has seen */
+    REPLAY_DONE,       /* it gets what it has missed; otherwise nothing, because of: */
+    REPLAY_TRIMMED,    /* newer messages have taken the place of some, */
+    REPLAY_EXPIRED,    /* their time is over, */
+    REPLAY_EPOCH,      /* the offset is of another log, or from before a restart, */
+    REPLAY_INVALID,    /* it is none, or from the future, */
+    REPLAY_NO_HISTORY, /* the room keeps none, */
+    REPLAY_JOINED,     /* the client is in the room already */
+};
+/* "trimmed", "expired", "epoch", "invalid", "no_history", "joined"; NULL for the first two. */
+const char *replay_reason(enum replay_result result);
+
 /* On the stack it borrows all its bytes; message_keep makes a copy that owns them. */
 struct message {
     uint8_t kind;
     uint8_t flags;
+    uint8_t replay; /* REPLY to a join: enum replay_result */
     uint32_t argc;
     struct span room;  /* empty: not to a room */
     struct span event; /* not escaped */
@@ -45,7 +60,8 @@ struct message {
         data; /* args as JSON values separated by commas, without brackets; or the raw bytes */
     struct span attachments; /* binary values, packed (hub/attachments.h); where they stand in the
                                 args, {"_placeholder":true,"num":0} does */
-    struct span offset;      /* "epoch:sequence", empty where the room has no history */
+    struct span offset;      /* "epoch:sequence", empty where the room has no history; of a REPLY to
+                                a join: where the membership begins */
     struct span id;     /* JSON: the client's id of its event (REPLY), or ours of a request (EVENT);
                            empty: none */
     struct span code;   /* REPLY: an error */

@@ -95,6 +95,14 @@ static void fan_out(struct hub *hub, struct client *const *clients, uint32_t cou
     delivery_deinit(&d);
 }
 
+/* To the members of a room, all but those who bear the stamp. */
+static void fan_out_room(struct room *room, struct message *m, uint64_t stamp) {
+    if (!LIST_EMPTY(&room->replays)) {
+        replay_hold(room, m, stamp);
+    }
+    fan_out(room->ns->hub, room->members, room->count, m, stamp, slow_rule_of_room(room));
+}
+
 /* Finds the room, makes it if it keeps a history, and lets the history give the message its offset.
  * Live delivery follows the log. NULL: nobody is there and nothing is kept. */
 static struct room *enter(struct ns *ns, struct span name, struct message *m, char *offset_text) {
@@ -122,8 +130,7 @@ void hub_publish(struct ns *ns, struct span name, struct message *m, const struc
                  char *offset_text) {
     struct room *room = enter(ns, name, m, offset_text);
     if (room) {
-        fan_out(ns->hub, room->members, room->count, m, hub_leave_out(ns, except),
-                slow_rule_of_room(room));
+        fan_out_room(room, m, hub_leave_out(ns, except));
     }
 }
 
@@ -137,7 +144,7 @@ void hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, st
         own.encoded_mask = 0;
         struct room *room = enter(ns, names[i], &own, offset_text);
         if (room) {
-            fan_out(ns->hub, room->members, room->count, &own, stamp, slow_rule_of_room(room));
+            fan_out_room(room, &own, stamp);
             stamp_members(room, stamp);
         }
         message_deinit(&own);

@@ -47,6 +47,7 @@ void room_apply_policy(struct room *room) {
     } else if (size) {
         history_resize(room->history, size);
     } else if (room->history) {
+        replay_lost(room);
         TAILQ_REMOVE(&hub->logs, room, log_link);
         history_free(room->history);
         room->history = NULL;
@@ -163,6 +164,7 @@ bool hub_leave(struct client *c, struct span name) {
     LIST_REMOVE(m, link);
     c->room_count--;
     slow_left(c, name);
+    replay_left(c, m->room);
     room_release(m);
     return true;
 }

@@ -224,6 +224,23 @@ static void put_error(struct writer *out, const struct message *m) {
     writer_putc(out, '}');
 }
 
+/* Of a join in a room with history. */
+static void put_joined(struct writer *out, const struct message *m) {
+    const char *reason = replay_reason(m->replay);
+    if (m->offset.len) {
+        put_key(out, "offset");
+        put_string(out, m->offset);
+    }
+    if (m->replay != REPLAY_NONE) {
+        put_key(out, "recovered");
+        writer_puts(out, reason ? "false" : "true");
+    }
+    if (reason) {
+        put_key(out, "reason");
+        put_string(out, span_of(reason));
+    }
+}
+
 /* Binary values have no form of their own here. */
 static void write_inlined(struct writer *out, const struct message *m) {
     struct writer data = {0};
@@ -250,6 +267,7 @@ void event_write(struct writer *out, const struct message *m) {
             put_error(out, m);
         } else {
             put_args(out, m->data, m->argc);
+            put_joined(out, m);
         }
     } else {
         put_key(out, "event");

@@ -2,27 +2,18 @@
  * that keep them alive, and their end. What they send is written by proto/sse_encode; what is
  * POSTed for them is proto/sse_post's business. The worker calls it after on_auth has allowed the
  * request, and a route's mw.sse does. */
-#include "base/json.h"
 #include "base/random.h"
 #include "http/response.h"
-#include "proto/event.h"
+#include "hub/replay.h"
 #include "proto/sse_encode.h"
 #include "proto/sse_internal.h"
+#include "proto/url_join.h"
 
 #include <string.h>
 
 #define RETRY "2000"           /* ms until EventSource asks again */
 #define IGNORED_MAX (16 << 10) /* bytes that a client may send after its request */
 #define SCRATCH_KEPT (64 << 10)
-
-/* The app owes what became of a ?room=. */
-struct join_ack {
-    struct ack ack;
-    struct stream *stream; /* NULL: gone */
-    LIST_ENTRY(join_ack) link;
-    size_t room_len;
-    char room[];
-};
 
 static struct stream *of_client(const struct client *c) {
     return (struct stream *)((char *)c - offsetof(struct stream, client));
@@ -45,10 +36,39 @@ static struct slice encode(const struct client *c, struct arena *arena, const st
     return arena_commit(arena, len);
 }
 
+/* The same block with another id in its last line, the only one that differs between streams: that
+ * of one which stands in several logs says where it stands in all of them, so that it misses
+ * nothing wherever its connection breaks. */
+static ssize_t send_with_id(struct stream *s, const struct slice *encoded, size_t id_len,
+                            struct writer *id) {
+    struct slice shared = *encoded;
+    shared.len -= id_len + sizeof "id: \n\n" - 1;
+    ssize_t waiting = conn_write(s->conn, &shared);
+    if (waiting < 0) {
+        return waiting;
+    }
+    struct writer line = {0};
+    writer_puts(&line, "id: ");
+    writer_put_span(&line, writer_span(id));
+    writer_puts(&line, "\n\n");
+    waiting = conn_write_bytes(s->conn, writer_span(&line).at, writer_len(&line));
+    writer_deinit(&line);
+    return waiting;
+}
+
 static ssize_t send_block(struct client *c, const struct message *m, const struct slice *encoded) {
-    (void)m;
     struct stream *s = of_client(c);
-    return s->conn ? conn_write(s->conn, encoded) : UV_ECANCELED;
+    if (!s->conn) {
+        return UV_ECANCELED;
+    }
+    if (m->offset.len) {
+        struct writer *id = &s->server->scratch;
+        writer_clear(id);
+        if (replay_position(c, m->offset, id)) {
+            return send_with_id(s, encoded, m->offset.len, id);
+        }
+    }
+    return conn_write(s->conn, encoded);
 }
 
 static bool is_blocked(const struct client *c) {
@@ -108,11 +128,6 @@ static void free_if_done(struct stream *s) {
 
 static void release(struct client *c) {
     struct stream *s = of_client(c);
-    struct join_ack *ack;
-    while ((ack = LIST_FIRST(&s->joins))) {
-        LIST_REMOVE(ack, link);
-        ack->stream = NULL;
-    }
     drop_session(s);
     s->released = true;
     free_if_done(s);
@@ -181,96 +196,6 @@ static void on_keep_alive(struct timeout *timeout) {
     timeout_start(s->server->io, timeout, s->server->config->ping_interval);
 }
 
-/* --- rooms asked for in the URL ------------------------------------------------------------- */
-
-/* Sends "joined" or "refused": the reply as a WebSocket client would get it, with the room. */
-static void tell_join(struct stream *s, struct span room, const struct reply *answer) {
-    struct message result;
-    message_init(&result, MESSAGE_REPLY);
-    result.data = answer->args;
-    result.argc = answer->argc;
-    result.attachments = answer->attachments;
-    result.code = answer->code;
-    result.detail = answer->detail;
-    struct writer text = {0};
-    struct writer data = {0};
-    event_write(&text, &result);
-    writer_puts(&data, "{\"room\":");
-    if (json_put_string(&data, room)) {
-        writer_puts(&data, "null");
-    }
-    struct span members = writer_span(&text); /* {...}: its brace becomes a comma */
-    if (members.len > 2) {
-        writer_putc(&data, ',');
-    }
-    writer_put_span(&data, (struct span){members.at + 1, members.len - 1});
-
-    struct message m;
-    message_init(&m, MESSAGE_EVENT);
-    m.event = span_of(answer->code.len ? "refused" : "joined");
-    m.data = writer_span(&data);
-    m.argc = 1;
-    (void)client_send(&s->client, &m);
-    message_deinit(&m);
-    writer_deinit(&text);
-    writer_deinit(&data);
-}
-
-static void on_join_answer(struct ack *base, const struct reply *answer) {
-    struct join_ack *ack = (struct join_ack *)base;
-    if (ack->stream) {
-        LIST_REMOVE(ack, link);
-        tell_join(ack->stream, (struct span){ack->room, ack->room_len}, answer);
-    }
-    free(ack);
-}
-
-/* The options that on_join gets: {"join":room,"after":offset}, where EventSource has told the last
- * id that it saw. */
-static void write_options(struct writer *out, struct span room, struct span after) {
-    writer_puts(out, "{\"join\":");
-    if (json_put_string(out, room)) {
-        writer_puts(out, "null");
-    }
-    size_t before = writer_len(out);
-    writer_puts(out, ",\"after\":");
-    if (!after.len || json_put_string(out, after)) {
-        out->buf->len = before;
-    }
-    writer_putc(out, '}');
-}
-
-static void ask_room(struct stream *s, struct span room, struct span after) {
-    struct app *app = s->server->app;
-    if (s->full) {
-        tell_join(s, room, &(struct reply){.code = SPAN("rate_limited")});
-        return;
-    }
-    struct join_ack *ack = memory_alloc(sizeof *ack + room.len);
-    *ack = (struct join_ack){.ack = {on_join_answer}, .stream = s, .room_len = room.len};
-    memcpy(ack->room, room.at, room.len);
-    LIST_INSERT_HEAD(&s->joins, ack, link);
-    struct writer options = {0};
-    write_options(&options, room, after);
-    s->full = !app->on_join(app, &s->client, room, writer_span(&options), &ack->ack);
-    writer_deinit(&options);
-}
-
-static void ask_rooms_of(struct stream *s, const struct request *r) {
-    struct span after = request_header(r, "last-event-id");
-    struct span query = request_query(r);
-    struct span key;
-    struct span value;
-    struct writer room = {0};
-    while (query_next(&query, &key, &value)) {
-        writer_clear(&room);
-        if (span_is(key, "room") && url_decode(&room, value, true) && writer_len(&room)) {
-            ask_room(s, writer_span(&room), after);
-        }
-    }
-    writer_deinit(&room);
-}
-
 /* --- accepting ------------------------------------------------------------------------------ */
 
 bool sse_wanted(const struct request *r) {
@@ -322,7 +247,6 @@ static struct stream *start_stream(struct sse_server *server, struct conn *conn,
     s->conn = conn;
     s->server = server;
     s->keep_alive.expired = on_keep_alive;
-    LIST_INIT(&s->joins);
     server->count++;
     conn_set_handler(conn, &conn_events, s);
     timeout_start(server->io, &s->keep_alive, server->config->ping_interval);
@@ -356,9 +280,10 @@ struct client *sse_accept(struct sse_server *server, struct exchange *x, struct 
         s = start_stream(server, conn, sid_wanted(r));
         s->client.script = verdict->script;
         client_open(&s->client, ns, verdict->user_id);
+        url_join_offer(&s->client, r);
         server->app->on_connect(server->app, &s->client);
-        if (ask_rooms) {
-            ask_rooms_of(s, r);
+        if (ask_rooms && !url_join_ask(server->app, &s->client, r)) {
+            s->full = true;
         }
         on_data(conn, NULL, rest.len);
     } else {

@@ -15,9 +15,8 @@ void sse_server_free(struct sse_server *server);
 
 /* GET or HEAD with Accept: text/event-stream? */
 bool sse_wanted(const struct request *r);
-/* Answers with a stream and connects the client. Each ?room= asks on_join, whose options are
- * {"join":room}, with "after": the Last-Event-ID of an EventSource that comes again; the outcome is
- * an event "joined" {"room":...,"data":...} or "refused" {"room":...,"error":{...}}. HEAD gets the
+/* Answers with a stream and connects the client. Each ?room= asks on_join (proto/url_join.h), and
+ * the stream goes on behind the Last-Event-ID of an EventSource that comes again. HEAD gets the
  * head alone. Then, and when the connection has gone, the verdict's script goes back through
  * app->drop_session and there is no client: NULL. `ask_rooms`: false for streams opened by a route,
  * whose rooms Lua has chosen. Why a stream ended: as in proto/ws.h. */

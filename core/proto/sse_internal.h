@@ -34,9 +34,8 @@ struct stream {
     struct sse_server *server;
     struct sse_session *session; /* NULL: nobody speaks for it */
     struct timeout keep_alive;
-    LIST_HEAD(, join_ack) joins; /* not answered yet */
-    uint32_t ignored;            /* bytes that came after the request */
-    bool full;                   /* its line is, until ops->resume */
+    uint32_t ignored; /* bytes that came after the request */
+    bool full;        /* its line is, until ops->resume */
     bool released;
 };
 

@@ -170,12 +170,17 @@ static void on_answer(struct ack *ack, const struct reply *answer) {
     m.argc = answer->argc;
     m.code = answer->code;
     m.detail = answer->detail;
+    m.replay = answer->replay;
+    m.offset = answer->offset;
     item->status = answer->code.len ? status_of_code(answer->code) : answer->argc ? 200 : 204;
     if (post->array) {
         event_write(&item->reply, &m);
     } else if (answer->code.len) {
         m.id = (struct span){0};
         event_write(&item->reply, &m);
+    } else if (answer->replay != REPLAY_NONE) {
+        event_write(&item->reply, &m); /* with "data", for there is more to say than the value */
+        item->status = 200;
     } else if (answer->argc) {
         event_write_args(&item->reply, m.data, answer->argc);
     }

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "http/response.h"
 #include "proto/event.h"
+#include "proto/url_join.h"
 #include "proto/ws_conn.h"
 #include "proto/ws_handshake.h"
 
@@ -179,6 +180,8 @@ static void reply(struct ws_client *w, struct span id, const struct reply *answe
     m.attachments = answer->attachments;
     m.code = answer->code;
     m.detail = answer->detail;
+    m.replay = answer->replay;
+    m.offset = answer->offset;
     /* Whoever is closing hears nothing more; that is no error here. */
     (void)client_send(&w->client, &m);
     message_deinit(&m);
@@ -323,13 +326,15 @@ void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
     struct span rest;
     struct ws_agreement agreement = agree(server, ns, exchange_request(x));
     writer_clear(head);
-    ws_handshake_answer(head, exchange_request(x), &agreement,
-                        writer_span(exchange_extra_headers(x)));
+    const struct request *r = exchange_request(x);
+    ws_handshake_answer(head, r, &agreement, writer_span(exchange_extra_headers(x)));
+    exchange_ref(x); /* The upgrade ends the server's reference, and with it the request. */
     struct conn *conn = exchange_upgrade(x, &rest);
     if (!conn) {
         if (verdict->script) {
             server->app->drop_session(server->app, verdict->script);
         }
+        exchange_unref(x);
         return;
     }
     struct ws_client *w = memory_zalloc(sizeof *w);
@@ -342,11 +347,17 @@ void ws_accept(struct ws_server *server, struct exchange *x, struct ns *ns,
     /* If the conn closes over this, the client is there for a moment and then gone. */
     (void)conn_write_bytes(conn, writer_span(head).at, writer_len(head));
     client_open(&w->client, ns, verdict->user_id);
+    url_join_offer(&w->client, r);
     server->app->on_connect(server->app, &w->client);
+    if (ns_settings(ns) && ns_settings(ns)->events) {
+        /* If that fills its line, reading stops with the first message. */
+        (void)url_join_ask(server->app, &w->client, r);
+    }
     if (rest.len) {
         /* They lie in the worker's read buffer, or in what was kept of it. */
         ws_conn_feed(&w->ws, (char *)(uintptr_t)rest.at, rest.len);
     }
+    exchange_unref(x);
 }
 
 /* --- the server ------------------------------------------------------------------------------ */

@@ -1,6 +1,7 @@
 /* The items of a client's line as tasks: what each handler is called with, and what its results
  * mean. When one begins, and what follows when it has ended, is session.c's. */
 #include "script/item.h"
+#include "hub/replay.h"
 #include "script/answer.h"
 #include "script/audience.h"
 #include "script/binding.h"
@@ -184,6 +185,31 @@ static void end_event(lua_State *L, void *data, int first) {
     }
 }
 
+/* Of the options, on top of the stack: what the client has seen of this room, as the join or its
+ * URL says, and what it is going to hear about what it has missed. */
+static void add_replay(lua_State *L, struct session *s) {
+    struct span own = {NULL, 0};
+    struct span after;
+    int kind = lua_getfield(L, -1, "after");
+    if (kind == LUA_TSTRING) {
+        own = binding_span(L, -1);
+    } else if (kind != LUA_TNIL && !json_is_null(L, -1)) {
+        own = SPAN("not an offset");
+    }
+    enum replay_result result = replay_ask(s->client, s->item->name, own, &after);
+    if (result != REPLAY_NONE) {
+        if (kind == LUA_TSTRING || !own.len) {
+            lua_pushlstring(L, after.at, after.len);
+            lua_setfield(L, -3, "after");
+        }
+        lua_pushboolean(L, result == REPLAY_DONE);
+        lua_setfield(L, -3, "recovered");
+        lua_pushstring(L, replay_reason(result));
+        lua_setfield(L, -3, "reason");
+    }
+    lua_pop(L, 1);
+}
+
 static int begin_join(lua_State *L, void *data) {
     struct session *s = data;
     struct json_fault fault;
@@ -193,6 +219,9 @@ static int begin_join(lua_State *L, void *data) {
         lua_newtable(L);
     } else if (json_push(L, s->item->data, &fault) < 0) {
         return refuse_bad(s);
+    }
+    if (lua_istable(L, -1)) {
+        add_replay(L, s);
     }
     return 3;
 }
@@ -208,22 +237,28 @@ const char *item_join_code(int error) {
     }
 }
 
-/* The reply and the membership begin in one step: nothing can come between these two lines. */
+/* The membership, the reply and the replay of what was missed begin in one step: nothing can come
+ * between these lines. */
 static void end_join(lua_State *L, void *data, int first) {
     struct session *s = data;
     struct reply reply;
+    struct joined joined;
     if (lua_isboolean(L, first) && !lua_toboolean(L, first)) {
         item_answer_code(s, "forbidden");
         return;
     }
     answer_read(L, first, &reply);
     if (reply.code.len == 0) {
-        int error = hub_join(s->client, s->item->name);
+        int error = replay_join(s->client, s->item->name, true, (struct span){NULL, 0}, &joined);
         if (error) {
             reply = (struct reply){.code = span_of(item_join_code(error))};
+        } else {
+            reply.replay = joined.result;
+            reply.offset = joined.offset;
         }
     }
     item_answer(s, &reply);
+    replay_start(s->client);
 }
 
 static int begin_leave(lua_State *L, void *data) {

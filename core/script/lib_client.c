@@ -3,10 +3,12 @@
  * Uservalues: the user once it is over, client.data, a table of views made on first sight. */
 #include "script/lib_client.h"
 #include "http/request.h"
+#include "hub/replay.h"
 #include "script/audience.h"
 #include "script/audience_internal.h"
 #include "script/binding.h"
 #include "script/item.h"
+#include "script/json_bridge.h"
 #include "script/lib_request.h"
 #include "script/on_emit.h"
 
@@ -53,15 +55,57 @@ static int client_send_frame(lua_State *L) {
     return speak(L, c, &m);
 }
 
+/* The offset in the options, at 3. */
+static struct span join_after(lua_State *L) {
+    struct span after = {NULL, 0};
+    luaL_checktype(L, 3, LUA_TTABLE);
+    int kind = lua_getfield(L, 3, "after");
+    if (kind == LUA_TSTRING) {
+        after = binding_span(L, -1); /* The table keeps it. */
+    } else if (kind != LUA_TNIL && !json_is_null(L, -1)) {
+        luaL_error(L, "join: after is an offset (a string), not a %s", luaL_typename(L, -1));
+    }
+    lua_pop(L, 1);
+    return after;
+}
+
+static void push_joined(lua_State *L, const struct joined *joined) {
+    const char *reason = replay_reason(joined->result);
+    lua_createtable(L, 0, 3);
+    if (joined->result != REPLAY_NONE) {
+        lua_pushboolean(L, joined->result == REPLAY_DONE);
+        lua_setfield(L, -2, "recovered");
+    }
+    if (reason) {
+        lua_pushstring(L, reason);
+        lua_setfield(L, -2, "reason");
+    }
+    if (joined->offset.len) {
+        lua_pushlstring(L, joined->offset.at, joined->offset.len);
+        lua_setfield(L, -2, "offset");
+    }
+}
+
 static int client_join(lua_State *L) {
     struct client *c = client_in(check(L, "join"));
     struct span room = binding_check_span(L, 2);
-    int error = c ? hub_join(c, room) : UV_ECANCELED;
+    struct span after = {NULL, 0};
+    struct joined joined;
+    bool options = !lua_isnoneornil(L, 3);
+    if (options) {
+        after = join_after(L);
+    }
+    int error = c ? replay_join(c, room, false, after, &joined) : UV_ECANCELED;
     if (error) {
         return binding_refuse(L, item_join_code(error), NULL);
     }
+    replay_start(c);
     lua_pushboolean(L, 1);
-    return 1;
+    if (!options) {
+        return 1;
+    }
+    push_joined(L, &joined);
+    return 2;
 }
 
 static int client_leave(lua_State *L) {

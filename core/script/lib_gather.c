@@ -1,6 +1,6 @@
 /* Reading an audience from Lua: who is there, and what was said (room:history). Its functions are
  * methods in the tables of lib_room.c. */
-#include "hub/history.h"
+#include "hub/replay.h"
 #include "script/audience_internal.h"
 #include "script/binding.h"
 #include "script/json_bridge.h"
@@ -231,6 +231,19 @@ static void push_message(lua_State *L, const struct message *m) {
     }
 }
 
+/* What an on_join has read of the room that it is about, it hands out itself: the client is to get
+ * what comes after that. */
+static void tell_replay(lua_State *L, const struct audience *a, const struct history *h,
+                        const struct notes *notes, enum history_status status, bool after) {
+    struct client *c = session_joining(script_of(L), a->scope->ns, audience_name(a));
+    char text[OFFSET_MAX];
+    if (c) {
+        struct span position = notes->count ? notes->messages[notes->count - 1]->offset
+                                            : history_offset(h, history_last(h), text);
+        replay_note_read(c, position, status, after);
+    }
+}
+
 int gather_history(lua_State *L) {
     const struct audience *a = audience_check(L, "history");
     if (lua_isnoneornil(L, 2)) {
@@ -250,6 +263,9 @@ int gather_history(lua_State *L) {
         notes.messages = lua_newuserdatauv(L, (notes.count + 1) * sizeof *notes.messages, 0);
         notes.count = 0;
         status = history_read(h, after, before, limit, note, &notes);
+        if (limit && (!before.len || (after.len && notes.count))) {
+            tell_replay(L, a, h, &notes, status, after.len > 0);
+        }
     }
     lua_createtable(L, (int)notes.count, 0);
     json_mark_array(L, -1);

@@ -1,5 +1,6 @@
 /* The part of `moonwire` that is about clients, rooms and namespaces: moonwire.hub. Beside the
  * functions of the other lib_*.c files it has mw.sse. */
+#include "hub/replay.h"
 #include "script/audience.h"
 #include "script/auth.h"
 #include "script/binding.h"
@@ -28,6 +29,19 @@ static void push_room_names(lua_State *L) {
         audience_check_name(L, lua_gettop(L));
         lua_pop(L, 1);
     }
+}
+
+/* A route's stream has no reply to its joins: it hears only of what it cannot get any more. */
+static void join_room(struct client *c, struct span room) {
+    struct joined joined;
+    struct span after;
+    (void)replay_ask(c, room, (struct span){NULL, 0}, &after);
+    int error = replay_join(c, room, true, (struct span){NULL, 0}, &joined);
+    replay_forget(c);
+    if (error == 0 && replay_reason(joined.result)) {
+        replay_tell(c, room, joined.result);
+    }
+    replay_start(c);
 }
 
 /* Stack: 1 request, 2 options, 3 the user or nil. */
@@ -63,9 +77,10 @@ static int open_stream(lua_State *L) {
     lua_Integer count = (lua_Integer)lua_rawlen(L, 4);
     for (lua_Integer i = 1; i <= count; i++) {
         lua_rawgeti(L, 4, i);
-        (void)!hub_join(c, binding_span(L, -1));
+        join_room(c, binding_span(L, -1));
         lua_pop(L, 1);
     }
+    replay_withdraw(c);
     session_push_object(L, session_of(s->hooks, c));
     return 1;
 }

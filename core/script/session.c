@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "http/request.h"
+#include "hub/replay.h"
 #include "script/ask.h"
 #include "script/expiry.h"
 #include "script/item.h"
@@ -133,12 +134,14 @@ static bool push(struct session *s, const struct item *item) {
 
 /* The item has ended, whether a handler ran or not. */
 static void finish(struct session *s) {
-    bool last = s->item->kind == ITEM_DISCONNECT;
+    uint8_t kind = s->item->kind;
     s->item = NULL;
     if (s->asks) {
         s->asks->awaited = 0;
     }
-    if (last) {
+    if (kind == ITEM_JOIN) {
+        replay_forget(s->client);
+    } else if (kind == ITEM_DISCONNECT) {
         struct client *c = s->client;
         s->client = NULL;
         s->released = true;
@@ -227,6 +230,15 @@ static void run_item(struct line *line, const struct item *item) {
         rest.attachments.len = s->begun ? 0 : item->attachments.len;
         s->item = line_keep(line, &rest);
     }
+}
+
+struct client *session_joining(const struct script *script, const struct ns *ns, struct span room) {
+    const struct task *task = task_current(script);
+    if (!task || task->kind != &item_kinds[ITEM_JOIN]) {
+        return NULL;
+    }
+    const struct session *s = task->data;
+    return s->client->ns == ns && span_equal(s->item->name, room) ? s->client : NULL;
 }
 
 bool session_is_running(const struct session *s) {

@@ -53,6 +53,8 @@ struct session *session_of(struct hooks *hooks, struct client *c);
 
 /* Is it one of this client's own handlers that runs at the moment? */
 bool session_is_running(const struct session *s);
+/* The client about whose join to this room an on_join runs at the moment; NULL: none does. */
+struct client *session_joining(const struct script *script, const struct ns *ns, struct span room);
 /* That handler now waits for the client's answer, so that reading must go on. */
 void session_await(struct session *s);
 /* Ends a membership from Lua: was it in? on_leave follows in the line. */
