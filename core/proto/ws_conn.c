@@ -164,7 +164,9 @@ static void heard(struct ws_conn *w) {
 static void on_timeout(struct timeout *timeout) {
     struct ws_conn *w = (struct ws_conn *)((char *)timeout - offsetof(struct ws_conn, timeout));
     struct io *io = w->shared->io;
-    if (w->state != STATE_OPEN) {
+    if (w->state != STATE_OPEN && conn_queued(w->conn)) {
+        finish(w); /* Nobody waits for its goodbye any more, but it may be slow and still read. */
+    } else if (w->state != STATE_OPEN) {
         abort_now(w, UV_ETIMEDOUT);
     } else if (w->pinged || w->paused) {
         bool slow = w->paused & PAUSE_OUTPUT;

@@ -7,10 +7,12 @@ const fs = require("node:fs");
 const { after, describe, it } = require("node:test");
 const { eventually, packages, run, startServer, within } = require("../support.js");
 const { Inbox, connect, get, request, serve, stream } = require("./support.js");
-const { dial } = require("./wire.js");
+const { CLOSE, dial, upgrade } = require("./wire.js");
 const { io } = packages("socket.io-client");
 const { Socket } = packages("engine.io-client");
 const { EventSource } = packages("eventsource");
+
+const FLOOD = 24 << 20; // bytes: more than the kernel keeps for a reader who has stopped
 
 const APP = `
 local mw = require "moonwire"
@@ -22,6 +24,7 @@ function app.on_connect(client) client:join("all") client:emit("welcome", client
 function app.on_disconnect(client, reason) print("gone: " .. client.wire .. " " .. reason) end
 function app.events.echo(client, value) return value end
 function app.events.wait(client) client:emit("waiting") wait() return "replied" end
+function app.events.flood(client) client:emit("flood", ("x"):rep(${FLOOD})) print("flooded") end
 app.routes["GET /say/:text"] = function(request) mw.room("all"):emit("said", request.params.text) return "ok" end
 app.routes["GET /open"] = function() gate.open = true return "ok" end
 app.routes["GET /wait"] = function() wait() return "waited" end
@@ -175,6 +178,25 @@ describe("a server that ends", () => {
     kept[1].writeRequest(["POST / HTTP/1.1", "Host: x", `Content-Length: ${event.length}`], event);
     assert.equal((await kept[1].response()).body, '"one-shot"');
     assert.equal((await ask(kept[2], "/open")).body, "ok");
+    assert.equal(await server.exit(), 0);
+  });
+
+  it("waits for who reads slowly, and not long for who does not say goodbye", async () => {
+    const server = await serve(APP, {
+      args: ["--shutdown-timeout", "3600", "--high-mark", "32M", "--hard-limit", "64M", "--handler-budget", "0"],
+    });
+    const silent = await upgrade(server);
+    const slow = await connect(server);
+    slow.emit("flood");
+    slow.socket.pause();
+    await server.said(/flooded/);
+    await drain(server);
+    while ((await silent.frame()).opcode !== CLOSE);
+    await silent.end();
+    slow.socket.resume();
+    const { data } = await slow.find(({ event }) => event === "flood");
+    assert.equal(data.length, FLOOD);
+    assert.match((await slow.closed()).reason, HINT);
     assert.equal(await server.exit(), 0);
   });
 
