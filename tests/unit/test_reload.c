@@ -108,8 +108,8 @@ static void fifty_reloads_leave_memory_and_handles_where_they_were(void **state)
     struct app_client *c = app_connect(f, "/");
     size_t memory = 0;
     int open = 0;
-    for (int i = 0; i < 60; i++) {
-        if (i == 10) {
+    for (int i = 0; i < 80; i++) {
+        if (i == 30) {
             memory = memory_at_rest(f, c);
             open = handles(f);
         }
