@@ -339,6 +339,7 @@ static int disconnect(lua_State *L) {
     const struct audience *a = audience_check(L, "disconnect");
     size_t count;
     (void)luaL_optstring(L, 2, NULL);
+    lua_settop(L, 3); /* What comes on top must not be read as an argument. */
     struct client **clients = audience_clients(L, a, &count);
     for (size_t i = 0; i < count; i++) {
         disconnect_client(L, clients[i]);
