@@ -3,7 +3,6 @@
  * asked through auth.c, which also sets what it says; session.c passes on what clients answer. */
 #include "script/expiry.h"
 #include "base/number.h"
-#include "base/table.h"
 #include "script/auth.h"
 
 #include <math.h>
@@ -16,8 +15,10 @@
 #define AT_ONCE 256                  /* entries between two turns of the loop */
 #define FAR_FUTURE 9007199254740991. /* ms: doubles count exactly up to here */
 
+/* Many clients may have one, so it is kept small: found through a table of its own, and with no
+ * more than 64 bytes. */
 struct expiry {
-    UT_hash_handle hh;
+    struct expiry *next;     /* of the same bucket */
     struct session *session; /* NULL: gone, and only on_auth is still waited for */
     uint64_t at;             /* ms since 1970: the end */
     uint64_t due;            /* what comes next: the question, or the end */
@@ -33,7 +34,9 @@ struct expiries {
     struct expiry **heap; /* the least due is the first */
     uint32_t count;
     uint32_t cap;
-    struct expiry *by_session;
+    struct expiry **buckets; /* by session */
+    uint32_t bucket_bits;    /* how many of them there are, as a power of two */
+    uint32_t entries;        /* in the buckets */
     bool stopped;
 };
 
@@ -104,14 +107,61 @@ static void heap_remove(struct expiries *all, struct expiry *e) {
 
 /* --- entries --- */
 
+#define BUCKET_BITS_MIN 6
+
+/* An address is nothing that a peer chooses; its low bits are all alike, and the product's high
+ * bits are not (Knuth's multiplicative hashing). */
+static struct expiry **bucket_of(const struct expiries *all, const struct session *s) {
+    uint64_t hash = (uint64_t)(uintptr_t)s * 0x9e3779b97f4a7c15U;
+    return &all->buckets[hash >> (64 - all->bucket_bits)];
+}
+
+static void table_put(struct expiries *all, struct expiry *e) {
+    struct expiry **bucket = bucket_of(all, e->session);
+    e->next = *bucket;
+    *bucket = e;
+}
+
+static void table_grow(struct expiries *all) {
+    size_t before = all->buckets ? (size_t)1 << all->bucket_bits : 0;
+    struct expiry **old = all->buckets;
+    all->bucket_bits = before ? all->bucket_bits + 1 : BUCKET_BITS_MIN;
+    all->buckets = memory_zalloc(sizeof *all->buckets << all->bucket_bits);
+    for (size_t i = 0; i < before; i++) {
+        while (old[i]) {
+            struct expiry *e = old[i];
+            old[i] = e->next;
+            table_put(all, e);
+        }
+    }
+    free(old);
+}
+
+static void table_add(struct expiries *all, struct expiry *e) {
+    if (!all->buckets || all->entries >> all->bucket_bits) {
+        table_grow(all);
+    }
+    table_put(all, e);
+    all->entries++;
+}
+
+static void table_remove(struct expiries *all, const struct expiry *e) {
+    struct expiry **at = bucket_of(all, e->session);
+    while (*at != e) {
+        at = &(*at)->next;
+    }
+    *at = e->next;
+    all->entries--;
+}
+
 static struct expiries *all_of(const struct session *s) {
     return s->scope->hooks->expiries;
 }
 
 static struct expiry *find(const struct session *s) {
-    struct expiry *e = NULL;
-    if (s->expires) {
-        HASH_FIND_PTR(all_of(s)->by_session, &s, e);
+    struct expiry *e = s->expires ? *bucket_of(all_of(s), s) : NULL;
+    while (e && e->session != s) {
+        e = e->next;
     }
     return e;
 }
@@ -119,7 +169,7 @@ static struct expiry *find(const struct session *s) {
 static void forget(struct session *s, struct expiry *e) {
     struct expiries *all = all_of(s);
     heap_remove(all, e);
-    HASH_DEL(all->by_session, e);
+    table_remove(all, e);
     s->expires = false;
     e->session = NULL;
     if (!e->refreshing) {
@@ -281,7 +331,7 @@ void expiry_set(struct session *s, double expires) {
         e = memory_zalloc(sizeof *e);
         e->session = s;
         e->place = NOWHERE;
-        HASH_ADD_PTR(all->by_session, session, e);
+        table_add(all, e);
         s->expires = true;
     }
     uint64_t now = wall_clock(), at = to_ms(expires);
@@ -313,6 +363,7 @@ void expiries_free(struct hooks *hooks) {
     struct expiries *all = hooks->expiries;
     if (all) {
         free(all->heap);
+        free(all->buckets);
         free(all);
     }
 }

@@ -26,9 +26,8 @@ describe("mw.user(id):disconnect", () => {
       client.tell("mark");
       await queued(2);
       assert.equal((await operator.call("kick", name, "revoked")).data, 1);
-      client.tell("mark");
       await client.ended("revoked");
-      // What stood in line still runs, for a client that is gone; what came later does not.
+      // What stood in line still runs, for a client that is gone.
       assert.deepEqual((await end(server, name)).map(([why]) => why), ["revoked"]);
       assert.deepEqual(
         (await get(`${server.url}/marks`)).json.filter((mark) => mark.startsWith(name)),

@@ -264,6 +264,20 @@ describe("an identity that ends", { concurrency: true }, () => {
     assert.deepEqual(times, [...times].sort((a, b) => a - b));
   });
 
+  it("hundreds end in the same moment", async () => {
+    const name = newName();
+    const peers = await Promise.all(
+      Array.from({ length: 300 }, () => connect(server, `/cookie?token=${name}&seconds=4`)),
+    );
+    const codes = await Promise.all(peers.map(async (peer) => (await peer.closed()).code));
+    assert.deepEqual([...new Set(codes)], [4401]);
+    const { ends } = await eventually("all ends", async () => {
+      const now = await life(server, name);
+      return now.ends.length === peers.length && now;
+    });
+    assert.deepEqual([...new Set(ends.map(([why]) => why))], ["expired"]);
+  });
+
   it("is not asked for again where the answer has won no time", async () => {
     const name = newName();
     const session = await connect(server, `/cookie?token=${name}`);

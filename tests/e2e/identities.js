@@ -74,7 +74,7 @@ end
 local fixed = handler("/cookie", { protocol = "events" })
 function fixed.on_auth(request)
   local l = life(request.query.token)
-  l.auths, l.till = l.auths + 1, l.till or mw.now() + 1.5
+  l.auths, l.till = l.auths + 1, l.till or mw.now() + (tonumber(request.query.seconds) or 1.5)
   return { id = request.query.token, expires = l.till }
 end
 local function echo(client, data) client:send(data) end
