@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "control.h"
 #include "drain.h"
+#include "hub/store.h"
 #include "routing.h"
 #include "script/watch.h"
 
@@ -25,6 +26,8 @@ struct worker {
     const struct log *log;
     struct script *script;
     struct hub *hub;
+    struct store *store; /* NULL: nothing is durable */
+    const char *app;     /* the file; NULL: nothing is to be written for it */
     struct routing routing;
     struct http_server http;
     struct listener *listener;
@@ -143,6 +146,10 @@ static void end_service(struct worker *w) {
     io_end_turn(&w->io);
     if (w->script) {
         script_stop(w->script);
+    }
+    io_end_turn(&w->io);
+    if (w->store) { /* what has been said is written, though nobody hears of it any more */
+        store_stop(w->store);
     }
     io_end_turn(&w->io);
     io_stop(&w->io);
@@ -290,6 +297,35 @@ static void hear_signals(struct worker *w) {
     uv_signal_start(&w->sighup, on_sighup, SIGHUP);
 }
 
+/* The folder for what is durable: by default beside the app. */
+static char *data_folder(const struct worker *w) {
+    struct writer path = {0};
+    const char *slash = strrchr(w->app, '/');
+    if (w->config->data) {
+        return memory_strdup(w->config->data);
+    }
+    writer_put(&path, w->app, slash ? (size_t)(slash - w->app) + 1 : 0);
+    writer_puts(&path, ".moonwire");
+    char *text = memory_strndup(writer_span(&path).at, writer_len(&path));
+    writer_deinit(&path);
+    return text;
+}
+
+/* Once it is open, it stays so to the end, whatever a reload says. */
+static int need_store(void *data, struct writer *error) {
+    struct worker *w = data;
+    if (w->store || !w->app) {
+        return 0;
+    }
+    char *folder = data_folder(w);
+    int status = store_open(&w->store, &w->loop, folder, w->log, &w->metrics, error);
+    free(folder);
+    if (status == 0) {
+        hub_set_store(w->hub, w->store);
+    }
+    return status;
+}
+
 static int build_layers(struct worker *w, const char *app) {
     struct script_env env = {
         .io = &w->io,
@@ -298,6 +334,7 @@ static int build_layers(struct worker *w, const char *app) {
         .metrics = &w->metrics,
         .open_stream = open_stream,
         .on_file = on_file,
+        .need_store = need_store,
         .data = w,
     };
     int status = script_new(&w->script, &env, app);
@@ -386,6 +423,7 @@ int worker_start(struct worker **out, const struct config *config, const struct 
         return status;
     }
     hear_signals(w);
+    w->app = app;
     status = script_prepare(w->script, error);
     if (!status) {
         status = listen_for_all(w, app, error);
@@ -459,6 +497,9 @@ void worker_free(struct worker *w) {
         eio_server_deinit(&w->routing.engine);
         script_free(w->script);
         hub_free(w->hub);
+    }
+    if (w->store) {
+        store_free(w->store);
     }
     io_deinit(&w->io);
     uv_loop_close(&w->loop);

@@ -104,6 +104,8 @@ const struct option config_options[] = {
      "of that, from the 503 of /healthz to the last accept"},
     {"drain_window", OPTION_SECONDS, AT(drain_window), 0, 3600, "5", NULL,
      "of that, to ask clients to go; 1 ms for each at most"},
+    {"data", OPTION_TEXT, AT(data), 0, 0, NULL, NULL,
+     "folder of durable history; default: .moonwire beside the app"},
     {"control", OPTION_TEXT, AT(control), 0, 0, NULL, NULL,
      "socket for `moonwire reload`; default: named after the app"},
     {"log_level", OPTION_LEVEL, AT(log_level), 0, 0, "info", NULL,
@@ -130,6 +132,7 @@ void config_deinit(struct config *config) {
     free(config->host);
     free(config->admin);
     free(config->control);
+    free(config->data);
     free(config->socketio_path);
     free(config->socketio_transports);
     free(config->socketio_cookie);

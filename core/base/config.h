@@ -59,6 +59,7 @@ struct config {
     uint64_t shutdown_timeout; /* ms, for all of the end */
     uint64_t drain_delay;      /* ms of it, from the signal to the end of accepting */
     uint64_t drain_window;     /* ms of it, at most, in which clients are asked to go */
+    char *data;                /* the folder of what is durable; NULL: .moonwire beside the app */
     char *control; /* the socket through which `moonwire reload` reaches the running server; NULL:
                       named after the app's path */
     enum log_level log_level;

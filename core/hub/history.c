@@ -1,21 +1,30 @@
-/* A room's log: a ring of kept messages. The sequence of the oldest is derived, so an offset is
- * found without a search. */
+/* A room's log: a ring of kept messages, ascending in their sequences. Those may have gaps, where
+ * something could not be written to disk or the process was killed, so a message is found by
+ * bisection. */
 #include "hub/history.h"
 
 #include "base/memory.h"
 #include "base/random.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define EPOCH_BYTES (EPOCH_LEN / 4 * 3)
 
+struct entry {
+    struct message *message;
+    uint64_t sequence;
+};
+
 struct history {
-    struct message **ring;
+    struct entry *ring;
     uint32_t size;
     uint32_t first; /* the place of the oldest */
     uint32_t count;
-    uint64_t last;    /* the sequence of the newest; 0: none yet */
+    uint64_t given;   /* the last sequence given to a message */
+    uint64_t last;    /* that of the newest message; 0: none yet */
+    uint64_t gone;    /* the last sequence that is no longer there; 0: none */
     uint64_t expired; /* the last sequence that went because of its time */
     char epoch[EPOCH_LEN + 1];
 };
@@ -29,13 +38,23 @@ struct history *history_new(uint32_t size) {
     return h;
 }
 
-static struct message *at(const struct history *h, uint32_t index) {
-    return h->ring[(h->first + index) % h->size];
+struct history *history_restore(uint32_t size, const char *epoch, uint64_t gone, uint64_t expired) {
+    struct history *h = memory_zalloc(sizeof *h);
+    h->size = size;
+    h->given = h->last = h->gone = gone;
+    h->expired = expired;
+    snprintf(h->epoch, sizeof h->epoch, "%s", epoch);
+    return h;
+}
+
+static struct entry *at(const struct history *h, uint32_t index) {
+    return &h->ring[(h->first + index) % h->size];
 }
 
 static void drop_oldest(struct history *h) {
-    struct message *oldest = at(h, 0);
-    message_free(oldest);
+    struct entry *oldest = at(h, 0);
+    message_free(oldest->message);
+    h->gone = oldest->sequence;
     h->first = (h->first + 1) % h->size;
     h->count--;
 }
@@ -47,6 +66,7 @@ void history_clear(struct history *h) {
     while (h->count) {
         drop_oldest(h);
     }
+    h->gone = h->last;
 }
 
 void history_free(struct history *h) {
@@ -63,9 +83,9 @@ void history_resize(struct history *h, uint32_t size) {
         drop_oldest(h);
     }
     if (h->ring) {
-        struct message **ring = memory_array(size, sizeof(struct message *));
+        struct entry *ring = memory_array(size, sizeof *ring);
         for (uint32_t i = 0; i < h->count; i++) {
-            ring[i] = at(h, i);
+            ring[i] = *at(h, i);
         }
         free(h->ring);
         h->ring = ring;
@@ -74,17 +94,32 @@ void history_resize(struct history *h, uint32_t size) {
     h->first = 0;
 }
 
-void history_append(struct history *h, struct message *m, char offset_text[OFFSET_MAX]) {
+uint64_t history_give(struct history *h, struct message *m, char offset_text[OFFSET_MAX]) {
+    h->given++;
+    m->offset = offset_write(offset_text, h->epoch, h->given);
+    return h->given;
+}
+
+void history_take(struct history *h, struct message *kept, uint64_t sequence) {
     if (!h->ring) {
-        h->ring = memory_array(h->size, sizeof(struct message *));
+        h->ring = memory_array(h->size, sizeof *h->ring);
     }
     if (h->count == h->size) {
         drop_oldest(h);
     }
-    h->last++;
-    m->offset = offset_write(offset_text, h->epoch, h->last);
-    h->ring[(h->first + h->count) % h->size] = message_keep(m);
+    h->last = sequence;
+    h->given = sequence > h->given ? sequence : h->given;
+    h->ring[(h->first + h->count) % h->size] = (struct entry){kept, sequence};
     h->count++;
+}
+
+void history_skip(struct history *h, uint64_t last) {
+    h->given = h->last = last;
+}
+
+void history_append(struct history *h, struct message *m, char offset_text[OFFSET_MAX]) {
+    uint64_t sequence = history_give(h, m, offset_text);
+    history_take(h, message_keep(m), sequence);
 }
 
 const char *history_reason(enum history_status status) {
@@ -99,13 +134,53 @@ uint64_t history_last(const struct history *h) {
     return h->last;
 }
 
-static uint64_t oldest_of(const struct history *h) {
-    return h->last - h->count + 1;
+uint64_t history_gone(const struct history *h) {
+    return h->gone;
+}
+
+uint64_t history_expired(const struct history *h) {
+    return h->expired;
+}
+
+const char *history_epoch(const struct history *h) {
+    return h->epoch;
+}
+
+/* How many messages there are up to this sequence. Without gaps the first guess is right. */
+static uint32_t count_to(const struct history *h, uint64_t sequence) {
+    uint32_t low = 0;
+    uint32_t high = h->count;
+    if (!h->count || sequence >= h->last) {
+        return h->count;
+    }
+    uint64_t oldest = at(h, 0)->sequence;
+    uint64_t guess = sequence < oldest ? 0 : sequence - oldest + 1;
+    if (guess == 0 || (guess <= h->count && at(h, (uint32_t)guess - 1)->sequence == sequence)) {
+        return (uint32_t)guess;
+    }
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (at(h, middle)->sequence <= sequence) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
 }
 
 const struct message *history_at(const struct history *h, uint64_t sequence) {
-    uint64_t oldest = oldest_of(h);
-    return sequence < oldest || sequence > h->last ? NULL : at(h, (uint32_t)(sequence - oldest));
+    uint32_t count = count_to(h, sequence);
+    return count && at(h, count - 1)->sequence == sequence ? at(h, count - 1)->message : NULL;
+}
+
+const struct message *history_next(const struct history *h, uint64_t *sequence) {
+    uint32_t index = count_to(h, *sequence);
+    if (index == h->count) {
+        return NULL;
+    }
+    *sequence = at(h, index)->sequence;
+    return at(h, index)->message;
 }
 
 struct span history_offset(const struct history *h, uint64_t sequence, char text[OFFSET_MAX]) {
@@ -122,7 +197,7 @@ static enum history_status status_of(const struct history *h, uint64_t sequence)
     if (sequence > h->last) {
         return HISTORY_INVALID;
     }
-    if (sequence + 1 >= oldest_of(h)) {
+    if (sequence >= h->gone) {
         return HISTORY_OK;
     }
     return sequence < h->expired ? HISTORY_EXPIRED : HISTORY_TRIMMED;
@@ -148,27 +223,26 @@ enum history_status history_after(const struct history *h, struct span after, ui
 enum history_status history_read(const struct history *h, struct span after, struct span before,
                                  uint32_t limit, void (*visit)(const struct message *m, void *data),
                                  void *data) {
-    uint64_t from = oldest_of(h);
-    uint64_t to = h->last; /* inclusive */
+    uint32_t from = 0; /* places in the ring, */
+    uint32_t to = h->count;
     uint64_t sequence;
     enum history_status status = after.len ? history_after(h, after, &sequence) : HISTORY_OK;
     bool bounded = after.len && status != HISTORY_EPOCH && status != HISTORY_INVALID;
-    if (bounded && sequence + 1 > from) {
-        from = sequence + 1;
+    if (bounded) {
+        from = count_to(h, sequence);
     }
-    if (before.len && history_after(h, before, &sequence) < HISTORY_EPOCH && sequence <= to) {
-        to = sequence ? sequence - 1 : 0;
+    if (before.len && history_after(h, before, &sequence) < HISTORY_EPOCH) {
+        to = sequence ? count_to(h, sequence - 1) : 0;
     }
-    uint64_t found = to + 1 > from ? to + 1 - from : 0;
-    if (found > limit) {
+    if (to > from && to - from > limit) {
         if (bounded) {
-            to = from + limit - 1;
+            to = from + limit;
         } else {
-            from = to - limit + 1;
+            from = to - limit;
         }
     }
-    for (uint64_t s = from; found && limit && s <= to; s++) {
-        visit(history_at(h, s), data);
+    for (uint32_t i = from; i < to; i++) {
+        visit(at(h, i)->message, data);
     }
     return status;
 }

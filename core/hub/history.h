@@ -28,7 +28,22 @@ void history_append(struct history *h, struct message *m, char offset_text[OFFSE
 /* Its time is over: drops every message. The offsets go on where they were. */
 void history_clear(struct history *h);
 
+/* history_append in two steps, for a log on disk: a message has its place when it is said, and is
+ * in the log once it is written. Sequences are taken in ascending order; one may never be. */
+uint64_t history_give(struct history *h, struct message *m, char offset_text[OFFSET_MAX]);
+void history_take(struct history *h, struct message *kept, uint64_t sequence); /* owns it */
+/* A log that was there before: its messages are then taken. All up to `gone` are no longer there.
+ */
+struct history *history_restore(uint32_t size, const char *epoch, uint64_t gone, uint64_t expired);
+void history_skip(struct history *h, uint64_t last); /* up to here no sequence is given any more */
+const char *history_epoch(const struct history *h);
+uint64_t history_gone(const struct history *h);    /* the last sequence that is no longer there */
+uint64_t history_expired(const struct history *h); /* and the last that went because of its time */
+
 uint64_t history_last(const struct history *h); /* the newest sequence; 0: none yet */
+/* The first message after this sequence, which is set to its own: sequences may have gaps, where
+ * nothing was ever said. NULL: there is none. */
+const struct message *history_next(const struct history *h, uint64_t *sequence);
 /* The message with this sequence, which stays owned by the log; NULL: it is not there. */
 const struct message *history_at(const struct history *h, uint64_t sequence);
 struct span history_offset(const struct history *h, uint64_t sequence, char text[OFFSET_MAX]);

@@ -9,7 +9,9 @@
 #include "hub/app.h"
 #include "hub/client.h"
 
+struct pending;
 struct room;
+struct store;
 
 /* What becomes of a message to a reader whose unread output is above the high mark. */
 enum slow_policy {
@@ -31,6 +33,7 @@ struct room_policy {
     uint32_t history_size; /* 0: none */
     uint64_t history_ttl;  /* ms that a log outlives its last message; 0: the default of an hour */
     struct slow_rule slow;
+    bool durable; /* the history is on disk */
 };
 
 /* The settings of a namespace, owned by the app, swapped at a reload. */
@@ -55,6 +58,9 @@ struct hub;
 struct hub *hub_new(const struct config *config, struct metrics *metrics, struct arena *arena,
                     struct app *app, void (*defer)(void *io, struct deferred *deferred), void *io);
 void hub_free(struct hub *hub);
+/* Where durable history goes. The hub outlives store_stop, and the store outlives the hub. */
+void hub_set_store(struct hub *hub, struct store *store);
+struct store *hub_store(const struct hub *hub);     /* NULL: none */
 size_t hub_count(const struct hub *hub);            /* clients that have not been released yet */
 void hub_set_now(struct hub *hub, uint64_t now_ms); /* loop time, at each turn's start */
 /* Once a second: drops logs whose time is over, and namespaces that nothing needs. */
@@ -92,8 +98,10 @@ size_t room_count(struct ns *ns, struct span room);
 struct client *room_member(struct ns *ns, struct span room, size_t index);
 void client_each_room(const struct client *c, void (*visit)(struct span name, void *data),
                       void *data);
-struct history *room_history(struct ns *ns,
-                             struct span room); /* NULL: none kept (or nothing yet) */
+/* What has been said in the room; a history on disk is read if it is not in memory. NULL: none is
+ * kept, or there is nothing yet, or it cannot be read: room_is_durable. */
+struct history *room_history(struct ns *ns, struct span room);
+bool room_is_durable(const struct ns *ns, struct span room); /* as the settings have it */
 
 /* Whom a publication leaves out: these clients, and whoever is in these rooms of the namespace when
  * it is delivered. Borrowed for the call. */
@@ -108,13 +116,24 @@ struct except {
 uint64_t hub_leave_out(struct ns *ns, const struct except *except);
 
 /* Delivery. `except` may be NULL. m->room is set for rooms; where the room has a history, m->offset
- * is set too (borrowed from offset_text). */
-void hub_publish(struct ns *ns, struct span room, struct message *m, const struct except *except,
-                 char *offset_text);
+ * is set too (borrowed from offset_text). Where that is on disk, delivery follows the commit, and
+ * the result may be UV_E*: it cannot be written, and nobody will hear of it. Otherwise 0. */
+int hub_publish(struct ns *ns, struct span room, struct message *m, const struct except *except,
+                char *offset_text);
+/* As hub_publish in a room whose history is on disk, and tells when it has been committed: once,
+ * with the status, after the delivery and never from within this function. UV_ENOTSUP: its history
+ * is not on disk. */
+struct commit {
+    void (*done)(struct commit *commit, int status);
+    struct pending *pending; /* the hub's */
+};
+int hub_publish_durable(struct ns *ns, struct span room, struct message *m,
+                        const struct except *except, char *offset_text, struct commit *commit);
+void commit_cancel(struct commit *commit); /* Nobody waits any more; the message takes its way. */
 /* Each recipient once: it gets the message of the first named room it is in. m is the template;
- * every room's own goes to its history. */
-void hub_publish_rooms(struct ns *ns, const struct span *rooms, size_t count, struct message *m,
-                       const struct except *except);
+ * every room's own goes to its history. 0, or UV_E* of the first room in which it failed. */
+int hub_publish_rooms(struct ns *ns, const struct span *rooms, size_t count, struct message *m,
+                      const struct except *except);
 void hub_publish_user(struct ns *ns, struct span user, struct message *m,
                       const struct except *except);
 void hub_publish_ns(struct ns *ns, struct message *m, const struct except *except);

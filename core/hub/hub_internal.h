@@ -32,6 +32,7 @@ struct membership *membership_set_find(const struct membership_set *set, const s
                                        const struct room *room);
 
 struct replay;
+struct durable;
 
 /* A room, or the connections of one user, which are the same thing in another table. */
 struct room {
@@ -41,9 +42,11 @@ struct room {
     struct client **members;
     uint32_t count;
     uint32_t cap;
-    uint32_t held; /* memberships that point here, detached ones too */
+    uint32_t held; /* memberships that point here, detached ones too, and messages that wait for
+                      their commit */
     struct history *history;
     LIST_HEAD(, replay) replays;      /* members that are behind in its history */
+    struct durable *durable;          /* of a room whose history is on disk; NULL: it is not */
     const struct room_policy *policy; /* NULL: none matches */
     TAILQ_ENTRY(room)
     log_link;              /* in hub->logs while it has a history, the least recently used first */
@@ -81,6 +84,7 @@ struct hub {
     struct replayer *replayers; /* by client: who has something to catch up with */
     struct slots clients;       /* by client->slot */
     struct slots slow;          /* what slow.c knows of a client, by client->apart - 1 */
+    struct store *store;        /* NULL: nothing is durable */
 };
 
 /* room.c */
@@ -95,6 +99,15 @@ void room_release(
 void room_apply_policy(struct room *room);
 void room_free(struct room *room);
 void rooms_expire(struct hub *hub); /* drops logs whose time is over */
+struct span room_name(const struct room *room);
+uint64_t room_ttl(const struct room *room); /* ms that its log outlives its last message */
+void room_keep_log(struct room *room, struct history *h); /* h becomes its history */
+void room_log_used(struct room *room);                    /* something has been said */
+/* Its history is to be on disk, and is: 0, also where it is not to be; UV_E*: it could not be. */
+int room_need_disk(struct room *room);
+
+/* publish.c: to the members of a room, but for those left out. */
+void publish_to_room(struct room *room, struct message *m, const struct except *except);
 
 /* replay.c */
 /* A message of this room is about to go to all who do not bear the stamp: those who are behind get

@@ -1,8 +1,12 @@
 /* Delivery: from one message to each recipient once, encoded at most once per wire. Nothing is
  * closed or freed within a fan-out: who cannot take it is marked, and goes at the end of the turn.
  */
+#include "hub/durable.h"
 #include "hub/slow.h"
 
+#include "base/memory.h"
+
+#include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
@@ -103,52 +107,116 @@ static void fan_out_room(struct room *room, struct message *m, uint64_t stamp) {
     fan_out(room->ns->hub, room->members, room->count, m, stamp, slow_rule_of_room(room));
 }
 
-/* Finds the room, makes it if it keeps a history, and lets the history give the message its offset.
- * Live delivery follows the log. NULL: nobody is there and nothing is kept. */
-static struct room *enter(struct ns *ns, struct span name, struct message *m, char *offset_text) {
+void publish_to_room(struct room *room, struct message *m, const struct except *except) {
+    fan_out_room(room, m, hub_leave_out(room->ns, except));
+}
+
+/* Finds the room, or makes it if it keeps a history. *out NULL: nobody is there and nothing is
+ * kept. 0, or UV_E*: its history is to be on disk and cannot be. */
+static int find_room(struct ns *ns, struct span name, struct room **out) {
     struct room *room = room_find(ns->rooms, name);
     if (!room) {
         room = room_get(ns, &ns->rooms, name);
-        if (!room->history) {
-            room_free(room);
-            return NULL;
-        }
     }
+    int status = room_need_disk(room);
+    if (!room->history && room->held == 0) {
+        room_free(room);
+        room = NULL;
+    }
+    *out = room;
+    return status;
+}
+
+static bool is_on_disk(const struct room *room) {
+    return room->durable && room->history;
+}
+
+/* Lets the history of a room in memory give the message its offset. Live delivery follows the log.
+ */
+static void enter(struct room *room, struct span name, struct message *m, char *offset_text) {
     m->room = name;
     m->offset = (struct span){0};
     if (room->history) {
-        struct hub *hub = ns->hub;
         history_append(room->history, m, offset_text);
-        room->last_publish = hub->now;
-        TAILQ_REMOVE(&hub->logs, room, log_link);
-        TAILQ_INSERT_TAIL(&hub->logs, room, log_link);
-    }
-    return room;
-}
-
-void hub_publish(struct ns *ns, struct span name, struct message *m, const struct except *except,
-                 char *offset_text) {
-    struct room *room = enter(ns, name, m, offset_text);
-    if (room) {
-        fan_out_room(room, m, hub_leave_out(ns, except));
+        room_log_used(room);
     }
 }
 
-void hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, struct message *m,
-                       const struct except *except) {
+int hub_publish(struct ns *ns, struct span name, struct message *m, const struct except *except,
+                char *offset_text) {
+    struct room *room;
+    int status = find_room(ns, name, &room);
+    if (status || !room) {
+        return status;
+    }
+    if (is_on_disk(room)) {
+        m->room = name;
+        return durable_publish(room, m, except, offset_text, NULL);
+    }
+    enter(room, name, m, offset_text);
+    publish_to_room(room, m, except);
+    return 0;
+}
+
+int hub_publish_durable(struct ns *ns, struct span name, struct message *m,
+                        const struct except *except, char *offset_text, struct commit *commit) {
+    struct room *room;
+    if (!room_is_durable(ns, name)) {
+        return UV_ENOTSUP;
+    }
+    int status = find_room(ns, name, &room);
+    if (!status && !is_on_disk(room)) {
+        status = UV_EBUSY; /* the settings have just changed, twice */
+    }
+    m->room = name;
+    return status ? status : durable_publish(room, m, except, offset_text, commit);
+}
+
+/* One of several rooms, to be delivered later: by then nobody knows any more who was told in the
+ * rooms before it, so that whoever is in one of those is left out. */
+static int publish_later(struct room *room, struct message *m, const struct span *before,
+                         size_t before_count, const struct except *except) {
+    static const struct except none;
+    char offset_text[OFFSET_MAX];
+    struct except all = except ? *except : none;
+    struct span *rooms = memory_array(all.room_count + before_count + 1, sizeof *rooms);
+    for (size_t i = 0; i < all.room_count; i++) {
+        rooms[i] = all.rooms[i];
+    }
+    for (size_t i = 0; i < before_count; i++) {
+        rooms[all.room_count + i] = before[i];
+    }
+    all.rooms = rooms;
+    all.room_count += before_count;
+    int status = durable_publish(room, m, &all, offset_text, NULL);
+    free(rooms);
+    return status;
+}
+
+int hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, struct message *m,
+                      const struct except *except) {
     uint64_t stamp = hub_leave_out(ns, except);
+    int result = 0;
     for (size_t i = 0; i < count; i++) {
         char offset_text[OFFSET_MAX];
         struct message own =
             *m; /* one message per room: its name and offset are part of the bytes */
         own.encoded_mask = 0;
-        struct room *room = enter(ns, names[i], &own, offset_text);
-        if (room) {
+        own.room = names[i];
+        struct room *room;
+        int status = find_room(ns, names[i], &room);
+        if (room && is_on_disk(room)) {
+            status = publish_later(room, &own, names, i, except);
+            stamp_members(room, stamp);
+        } else if (room && !status) {
+            enter(room, names[i], &own, offset_text);
             fan_out_room(room, &own, stamp);
             stamp_members(room, stamp);
         }
+        result = result ? result : status;
         message_deinit(&own);
     }
+    return result;
 }
 
 void hub_publish_ns(struct ns *ns, struct message *m, const struct except *except) {

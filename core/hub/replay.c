@@ -354,15 +354,17 @@ static bool advance(struct client *c, struct replay *r, size_t *budget) {
         if (c->closing || c->ops->blocked(c) || !*budget) {
             return false;
         }
-        const struct message *m = history_at(h, r->cursor + 1);
-        if (!m) {
+        if (r->cursor < history_gone(h)) {
             char text[OFFSET_MAX];
             uint64_t sequence;
             struct span after = history_offset(h, r->cursor, text);
             give_up(c, r, result_of(history_after(h, after, &sequence)));
             return true;
         }
-        r->cursor++;
+        const struct message *m = history_next(h, &r->cursor);
+        if (!m) {
+            break; /* sequences that nothing has, up to the last */
+        }
         if (!is_left_out(r, r->cursor)) {
             size_t bytes = send_kept(c, m);
             *budget -= bytes < *budget ? bytes : *budget;

@@ -3,6 +3,7 @@
  * Delivery is in publish.c. */
 #include "base/memory.h"
 #include "base/utf8.h"
+#include "hub/durable.h"
 #include "hub/slow.h"
 
 #include <stdlib.h>
@@ -29,29 +30,56 @@ static const struct room_policy *policy_of(const struct ns *ns, struct span name
     return NULL;
 }
 
-static struct span room_name(const struct room *room) {
+struct span room_name(const struct room *room) {
     return (struct span){room->name, room->name_len};
 }
 
-void room_apply_policy(struct room *room) {
+void room_keep_log(struct room *room, struct history *h) {
     struct hub *hub = room->ns->hub;
+    room->history = h;
+    room->last_publish = hub->now;
+    TAILQ_INSERT_TAIL(&hub->logs, room, log_link);
+}
+
+void room_log_used(struct room *room) {
+    struct hub *hub = room->ns->hub;
+    room->last_publish = hub->now;
+    TAILQ_REMOVE(&hub->logs, room, log_link);
+    TAILQ_INSERT_TAIL(&hub->logs, room, log_link);
+}
+
+static uint32_t history_size(const struct room *room) {
+    return room->policy ? room->policy->history_size : 0;
+}
+
+static bool wants_disk(const struct room *room) {
+    return history_size(room) && room->policy->durable;
+}
+
+int room_need_disk(struct room *room) {
+    return wants_disk(room) && !room->durable ? durable_begin(room, history_size(room)) : 0;
+}
+
+void room_apply_policy(struct room *room) {
     if (room->table == &room->ns->users) {
         return;
     }
     room->policy = policy_of(room->ns, room_name(room));
-    uint32_t size = room->policy ? room->policy->history_size : 0;
-    if (size && !room->history) {
-        room->history = history_new(size);
-        room->last_publish = hub->now;
-        TAILQ_INSERT_TAIL(&hub->logs, room, log_link);
-    } else if (size) {
+    uint32_t size = history_size(room);
+    if (size && room->history) {
         history_resize(room->history, size);
+    } else if (size && !wants_disk(room)) {
+        room_keep_log(room, history_new(size));
     } else if (room->history) {
         replay_lost(room);
-        TAILQ_REMOVE(&hub->logs, room, log_link);
+        TAILQ_REMOVE(&room->ns->hub->logs, room, log_link);
         history_free(room->history);
         room->history = NULL;
     }
+    if (room->durable && !wants_disk(room)) {
+        durable_end(room);
+    }
+    (void)!room_need_disk(room); /* logged; who says something there hears of it */
 }
 
 struct room *room_find(struct room *table, struct span name) {
@@ -79,6 +107,9 @@ void room_free(struct room *room) {
     if (room->history) {
         TAILQ_REMOVE(&room->ns->hub->logs, room, log_link);
         history_free(room->history);
+    }
+    if (room->durable) {
+        durable_free(room);
     }
     HASH_DELETE(hh, *room->table, room);
     free(room->members);
@@ -201,8 +232,23 @@ void client_each_room(const struct client *c, void (*visit)(struct span name, vo
     }
 }
 
+bool room_is_durable(const struct ns *ns, struct span name) {
+    const struct room_policy *policy = policy_of(ns, name);
+    return policy && policy->history_size && policy->durable;
+}
+
 struct history *room_history(struct ns *ns, struct span name) {
-    const struct room *room = room_find(ns->rooms, name);
+    struct room *room = room_find(ns->rooms, name);
+    if (!room && room_is_durable(ns, name)) {
+        room = room_get(ns, &ns->rooms, name);
+        if (!room->history) {
+            room_free(room);
+            return NULL;
+        }
+    }
+    if (room && room_need_disk(room) == 0 && room->durable) {
+        durable_touch(room);
+    }
     return room ? room->history : NULL;
 }
 
@@ -221,25 +267,24 @@ void ns_configure(struct ns *ns, const struct ns_settings *settings) {
     reconsider(&ns->rooms);
 }
 
-static uint64_t ttl_of(const struct room *room) {
+uint64_t room_ttl(const struct room *room) {
     uint64_t ttl = room->policy ? room->policy->history_ttl : 0;
     return ttl ? ttl : DEFAULT_TTL;
 }
 
 /* An empty log stays for as long again, so that who comes back hears that its time was over, or
- * that nothing was missed. */
+ * that nothing was missed. One that is on disk only leaves memory: the store removes it in its
+ * time. */
 void rooms_expire(struct hub *hub) {
     struct room *room;
     struct room *next;
     for (room = TAILQ_FIRST(&hub->logs); room; room = next) {
         next = TAILQ_NEXT(room, log_link);
         uint64_t idle = hub->now - room->last_publish;
-        if (idle < ttl_of(room)) {
-            continue;
-        }
-        if (room->held == 0 && idle / 2 >= ttl_of(room)) {
+        bool over = room->durable ? durable_is_idle(room) : idle / 2 >= room_ttl(room);
+        if (room->held == 0 && over) {
             room_free(room);
-        } else {
+        } else if (idle >= room_ttl(room)) {
             history_clear(room->history);
         }
     }

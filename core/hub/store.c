@@ -15,7 +15,7 @@
 
 #define MAX_JOBS 16384
 #define MAX_BYTES (64u << 20)
-#define WAITING_FACTOR 4      /* as much may be queued of writers who wait */
+#define PATIENT_FACTOR 4      /* as much may be queued of writers who wait */
 #define JOB_COST 256          /* bytes that count beside a job's own, */
 #define EXPIRE_INTERVAL 30000 /* ms between looks at what is over, */
 #define EXPIRE_AGAIN 20       /* ms when there was more than one look takes */
@@ -142,8 +142,8 @@ static void queue(struct store *s, struct store_job *job) {
 }
 
 /* May this much more be queued? */
-static int admit(const struct store *s, size_t bytes, bool waits) {
-    uint64_t factor = waits ? WAITING_FACTOR : 1;
+static int admit(const struct store *s, size_t bytes, bool patient) {
+    uint64_t factor = patient ? PATIENT_FACTOR : 1;
     if (s->stopped) {
         return UV_ECANCELED;
     }
@@ -324,6 +324,10 @@ void store_free(struct store *s) {
     free(s);
 }
 
+const struct log *store_logger(const struct store *s) {
+    return s->log;
+}
+
 /* --- logs --- */
 
 int store_log_open(struct store_log **out, struct store *s, struct span name, uint32_t limit,
@@ -376,7 +380,7 @@ void store_log_close(struct store_log *log) {
 
 int store_append(struct store_log *log, const struct store_record *record,
                  struct store_wait *wait) {
-    int status = admit(log->store, record->bytes.len, wait != NULL);
+    int status = admit(log->store, record->bytes.len, record->patient);
     if (status) {
         return status;
     }

@@ -27,6 +27,7 @@ int store_open(struct store **out, uv_loop_t *loop, const char *folder, const st
  * this returns. Nothing more can be written. The loop runs once more before store_free. */
 void store_stop(struct store *s);
 void store_free(struct store *s);
+const struct log *store_logger(const struct store *s); /* where it says what it has to say */
 
 /* Embedded by who waits, and stays where it is until `done` has run: exactly once, from the loop
  * and never from within the function that asked. status: 0, it is on disk; or UV_E*, it is not. */
@@ -63,10 +64,11 @@ struct store_record {
     uint64_t trimmed;  /* all up to this sequence go from the log */
     uint64_t expired;  /* state.expired from now on; never less than it was */
     uint64_t ttl;      /* ms that the log outlives this record */
+    bool patient;      /* who writes it writes nothing more until it is on disk */
 };
 /* Queues a record; sequences increase, gaps are allowed. wait may be NULL. 0, or UV_ENOBUFS when
- * too much is queued (`wait` not NULL: the writer waits for its own, so that four times as much may
- * be), or UV_ECANCELED after store_stop.
+ * too much is queued (four times as much may be before a patient writer is refused, for there
+ * cannot be many of them), or UV_ECANCELED after store_stop.
  *
  * Its sequence may be told to others at once. Should the process be killed before the commit,
  * state.last jumps ahead at the next opening by more than can have been queued, so that a sequence
@@ -75,7 +77,7 @@ int store_append(struct store_log *log, const struct store_record *record, struc
 
 /* --- keyed values --------------------------------------------------------------------------- */
 
-/* As store_append. ttl in ms, from now on. */
+/* As store_append of who is patient if `wait` is not NULL. ttl in ms, from now on. */
 int store_set(struct store *s, struct span key, struct span value, uint64_t ttl,
               struct store_wait *wait);
 int store_delete(struct store *s, struct span key, struct store_wait *wait);

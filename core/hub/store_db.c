@@ -35,9 +35,9 @@ static const char *const sql[STATEMENT_COUNT] = {
                            "FROM logs WHERE name = ?1",
     [STATEMENT_LOG_PUT] =
         "INSERT INTO logs (id, name, epoch, last, trimmed, expired, touched, ttl, run)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO UPDATE SET"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET"
         " epoch = ?3, last = ?4, trimmed = ?5, expired = max(expired, ?6), touched = ?7,"
-        " ttl = ?8, run = ?9",
+        " ttl = ?8, run = ?9 RETURNING id",
     [STATEMENT_LOG_EMPTY] = "DELETE FROM records WHERE log = ?1",
     [STATEMENT_RECORD_PUT] = "INSERT INTO records (log, sequence, bytes) VALUES (?1, ?2, ?3)",
     [STATEMENT_RECORD_TRIM] = "DELETE FROM records WHERE log = ?1 AND sequence <= ?2",
@@ -244,12 +244,14 @@ static int put_log(struct db *db, struct store_log *log) {
     sqlite3_bind_int64(s, 7, db_now());
     sqlite3_bind_int64(s, 8, (int64_t)log->ttl);
     sqlite3_bind_int64(s, 9, db->run);
-    int code = run(s);
-    if (code == SQLITE_OK && !log->id) {
-        log->id = sqlite3_last_insert_rowid(db->handle);
-        log->made = true;
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW) {
+        log->made = log->made || !log->id;
+        log->id = sqlite3_column_int64(s, 0);
+        code = sqlite3_step(s);
     }
-    return code;
+    sqlite3_reset(s);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
 /* A log's row is written, and its beginning trimmed, once in a transaction however many records

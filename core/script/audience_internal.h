@@ -18,6 +18,7 @@ struct audience {
     uint32_t count;   /* ROOMS: how many names */
     uint8_t kind;
     bool is_volatile;
+    bool is_durable; /* ROOM: emit and send wait for the commit */
     char name[];
 };
 

@@ -95,6 +95,9 @@ static void read_rooms(lua_State *L, struct ns_settings *settings) {
         lua_rawgeti(L, -1, (lua_Integer)settings->room_count + 1);
         room->history_size = (uint32_t)field_number(L, "size");
         room->history_ttl = (uint64_t)(field_number(L, "ttl") * 1000);
+        lua_getfield(L, -1, "durable");
+        room->durable = lua_toboolean(L, -1);
+        lua_pop(L, 1);
         room->pattern = field_text(L, "pattern");
         read_slow(L, &room->slow);
         settings->room_count++;
@@ -375,6 +378,18 @@ int handlers_compile(struct version *version, struct writer *error) {
         writer_puts(error, "not enough memory to compile the handler tables");
     }
     return writer_len(error) > before ? UV_EINVAL : 0;
+}
+
+bool handlers_need_store(const struct handlers *set) {
+    for (size_t i = 0; i < set->count; i++) {
+        const struct ns_settings *settings = &set->items[i].settings;
+        for (size_t k = 0; k < settings->room_count; k++) {
+            if (settings->rooms[k].durable) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 struct handlers *handlers_current(const struct script *s) {

@@ -58,6 +58,8 @@ struct handlers {
  * or UV_EINVAL with the problems in `error`, one a line. */
 int handlers_compile(struct version *version, struct writer *error);
 
+bool handlers_need_store(const struct handlers *set); /* Is something of it durable? */
+
 /* The tables of the version in service; NULL before the first. */
 struct handlers *handlers_current(const struct script *s);
 /* The table whose namespace this path is in; NULL: none. */

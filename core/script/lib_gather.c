@@ -258,6 +258,9 @@ int gather_history(lua_State *L) {
     struct notes notes = {NULL, 0};
     enum history_status status = HISTORY_OK;
 
+    if (!h && room_is_durable(a->scope->ns, audience_name(a))) {
+        return binding_refuse(L, "unavailable", "it cannot be read from disk");
+    }
     if (h) {
         (void)history_read(h, after, before, limit, note, &notes);
         notes.messages = lua_newuserdatauv(L, (notes.count + 1) * sizeof *notes.messages, 0);

@@ -10,6 +10,7 @@
 #include "script/json_bridge.h"
 #include "script/on_emit.h"
 
+#include <stddef.h>
 #include <string.h>
 
 static struct hooks *hooks_of(lua_State *L) {
@@ -219,15 +220,69 @@ size_t audience_rooms_named(const struct audience *a, struct span *names) {
     return a->count;
 }
 
-static void publish_rooms(const struct audience *a, struct message *m,
-                          const struct except *except) {
+static int publish_rooms(const struct audience *a, struct message *m, const struct except *except) {
     struct span names[MAX_ROOMS];
     size_t count = audience_rooms_named(a, names);
-    hub_publish_rooms(a->scope->ns, names, count, m, except);
+    return hub_publish_rooms(a->scope->ns, names, count, m, except);
 }
 
 static int send_to_client(struct client *c, struct message *m) {
     return c ? hub_publish_client(c, m) : UV_ECANCELED;
+}
+
+/* What is to be kept on disk and cannot be. */
+static int unwritten(lua_State *L, int error) {
+    return binding_refuse(L, "unavailable",
+                          error == UV_ENOBUFS ? "too much waits for the disk" : uv_strerror(error));
+}
+
+/* --- speaking, and waiting until it is on disk --- */
+
+struct commit_wait {
+    struct wait wait;
+    struct commit commit;
+    int status;
+    char offset[OFFSET_MAX];
+};
+
+static void on_committed(struct commit *commit, int status) {
+    struct commit_wait *w =
+        (struct commit_wait *)((char *)commit - offsetof(struct commit_wait, commit));
+    w->status = status;
+    task_wake(&w->wait);
+}
+
+static void cancel_commit(struct wait *wait) {
+    commit_cancel(&((struct commit_wait *)wait)->commit);
+}
+
+static int is_committed(lua_State *L, int status, lua_KContext ctx) {
+    const struct commit_wait *w = (const struct commit_wait *)ctx;
+    (void)status;
+    if (w->status) {
+        return unwritten(L, w->status);
+    }
+    lua_pushstring(L, w->offset);
+    return 1;
+}
+
+static int speak_durably(lua_State *L, const struct audience *a, struct message *m) {
+    struct left_out memory;
+    struct span name = audience_name(a);
+    struct commit_wait *w = lua_newuserdatauv(L, sizeof *w, 0);
+    memset(w, 0, sizeof *w);
+    w->wait.cancel = cancel_commit;
+    w->commit.done = on_committed;
+    m->flags = a->is_volatile ? MESSAGE_VOLATILE : 0;
+    int error = hub_publish_durable(a->scope->ns, name, m, audience_except(L, &memory), w->offset,
+                                    &w->commit);
+    message_deinit(m);
+    if (error == UV_ENOTSUP && !room_is_durable(a->scope->ns, name)) {
+        lua_pushlstring(L, name.at, name.len);
+        return luaL_error(L, "durable: the history of '%s' is not durable (rooms says so)",
+                          lua_tostring(L, -1));
+    }
+    return error ? unwritten(L, error) : task_park(L, &w->wait, (lua_KContext)w, is_committed);
 }
 
 /* Sends to whomever the audience is, and pushes the result of emit and send. */
@@ -241,10 +296,10 @@ static int speak(lua_State *L, const struct audience *a, struct message *m) {
     switch (a->kind) {
     case AUDIENCE_ROOM:
         m->room = audience_name(a);
-        hub_publish(ns, m->room, m, except, offset);
+        error = hub_publish(ns, m->room, m, except, offset);
         break;
     case AUDIENCE_ROOMS:
-        publish_rooms(a, m, except);
+        error = publish_rooms(a, m, except);
         break;
     case AUDIENCE_USER:
         hub_publish_user(ns, audience_name(a), m, except);
@@ -258,7 +313,7 @@ static int speak(lua_State *L, const struct audience *a, struct message *m) {
     struct span told = a->kind == AUDIENCE_ROOM ? m->offset : (struct span){NULL, 0};
     message_deinit(m);
     if (error) {
-        return binding_refuse(L, "closed", NULL);
+        return a->kind == AUDIENCE_CLIENT ? binding_refuse(L, "closed", NULL) : unwritten(L, error);
     }
     if (told.len) {
         lua_pushlstring(L, told.at, told.len);
@@ -266,6 +321,13 @@ static int speak(lua_State *L, const struct audience *a, struct message *m) {
         lua_pushboolean(L, 1);
     }
     return 1;
+}
+
+/* Before anything is done that cannot be undone. */
+static void check_wait(lua_State *L, const struct audience *a) {
+    if (a->is_durable) {
+        task_check_wait(L, "room:durable()");
+    }
 }
 
 /* What goes to nobody any more is not told. */
@@ -278,16 +340,18 @@ static void tell(lua_State *L, const struct audience *a) {
 static int emit(lua_State *L) {
     const struct audience *a = audience_check(L, "emit");
     struct message m;
+    check_wait(L, a);
     tell(L, a);
     audience_event(L, &m);
-    return speak(L, a, &m);
+    return a->is_durable ? speak_durably(L, a, &m) : speak(L, a, &m);
 }
 
 static int send_frame(lua_State *L) {
     const struct audience *a = audience_check(L, "send");
     struct message m;
+    check_wait(L, a);
     audience_frame(L, &m);
-    return speak(L, a, &m);
+    return a->is_durable ? speak_durably(L, a, &m) : speak(L, a, &m);
 }
 
 static int request(lua_State *L) {
@@ -313,6 +377,12 @@ static int request(lua_State *L) {
 static int be_volatile(lua_State *L) {
     const struct audience *a = audience_check(L, "volatile");
     audience_push_copy(L, a)->is_volatile = true;
+    return 1;
+}
+
+static int be_durable(lua_State *L) {
+    const struct audience *a = audience_check(L, "durable");
+    audience_push_copy(L, a)->is_durable = true;
     return 1;
 }
 
@@ -417,6 +487,7 @@ static const luaL_Reg room_methods[] = {
     {"request", request},
     {"except", except_method},
     {"volatile", be_volatile},
+    {"durable", be_durable},
     {"timeout", timeout},
     {"count", gather_count},
     {"members", gather_members},

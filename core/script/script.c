@@ -43,6 +43,9 @@ int script_prepare(struct script *script, struct writer *error) {
     if (result == 0) {
         result = handlers_compile(version, error);
     }
+    if (result == 0 && script->env.need_store && handlers_need_store(version->handlers)) {
+        result = script->env.need_store(script->env.data, error);
+    }
     if (result == 0) {
         script->candidate = version;
     }

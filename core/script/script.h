@@ -21,6 +21,9 @@ struct script_env {
                                   const struct verdict *verdict);
     /* The version in service has required one more file, from within a handler. May be NULL. */
     void (*on_file)(void *data, const char *path);
+    /* A version has something durable: the hub is to have a store, if it has none yet. 0, or UV_E*
+     * and the reason in `error`; the version is then refused. May be NULL. */
+    int (*need_store)(void *data, struct writer *error);
     void *data;
 };
 

@@ -44,7 +44,7 @@
 ---@field [string] any
 
 ---@class moonwire.RoomPolicy
----@field history? { size: integer, ttl?: number } how many messages to keep, and for how long after the last one (default: an hour)
+---@field history? { size: integer, ttl?: number, durable?: boolean } how many messages to keep, and for how long after the last one (default: an hour); durable: on disk, in the folder --data
 ---@field slow? moonwire.Slow what becomes of messages to members that do not read (default: limits.slow)
 ---@field key? string with slow = "latest": the field that tells rows apart
 
@@ -163,16 +163,21 @@ function client_audience:request(event, ...) end
 ---@class moonwire.Audience
 local audience = {}
 
---- Sends an event to everybody in it. In a room with history: the message's offset.
+--- Sends an event to everybody in it. In a room with history: the message's offset. Where that is
+--- durable, delivery follows the commit; nil, "unavailable" when nothing more can be written.
 ---@param event string
 ---@param ... any JSON values
----@return string|true offset
+---@return string|true? offset
+---@return string? code
+---@return string? detail
 function audience:emit(event, ...) end
 
 --- Sends a raw frame.
 ---@param data string UTF-8 unless kind is "binary"
 ---@param kind? "text"|"binary"
----@return string|true offset
+---@return string|true? offset
+---@return string? code
+---@return string? detail
 function audience:send(data, kind) end
 
 --- Without these clients and without whoever is in these rooms (of the same namespace) when it is
@@ -248,14 +253,20 @@ local room = {}
 ---@return table[]
 function room:members() end
 
+--- The room, whose emit and send then wait until the message is on disk (and on its way to everybody)
+--- and return its offset; or nil, "unavailable" and a reason: nobody will hear of it. For rooms with
+--- durable history; in others emit and send are then an error.
+---@return moonwire.Room
+function room:durable() end
+
 --- What was said, oldest first: { event, data (or args, where there were several), offset }, or for
 --- raw frames { data, kind, offset }. With `after` the oldest ones behind it, otherwise the newest.
 --- `complete` is false where messages after `after` are no longer there, or it is unknown; then
 --- `reason` says why: "trimmed" (there were more than `size`), "expired" (`ttl` was over), "epoch" (of
 --- another log, or the server has been restarted since), "invalid" (no offset, or one of the future).
 ---@param options? { after: string?, before: string?, limit: integer? }
----@return table[] messages
----@return boolean complete
+---@return table[]? messages nil, "unavailable" where they cannot be read from disk
+---@return boolean|string complete
 ---@return string? reason
 function room:history(options) end
 

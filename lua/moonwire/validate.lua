@@ -177,10 +177,16 @@ local function check_history(report, where, history)
   if history == nil then return nil end
   history = check_table(report, where, history)
   check_keys(report, where, history, HISTORY_KEYS)
-  if history.durable ~= nil then report(where .. ".durable", LATER) end
+  if history.durable ~= nil and type(history.durable) ~= "boolean" then
+    report(where .. ".durable", "expected true or false, got " .. show(history.durable))
+  end
   local size = check_integer(report, where .. ".size", history.size, 1, 1000000)
   if history.size == nil then report(where .. ".size", "is missing: how many messages to keep") end
-  return { size = size, ttl = check_seconds(report, where .. ".ttl", history.ttl) }
+  return {
+    size = size,
+    ttl = check_seconds(report, where .. ".ttl", history.ttl),
+    durable = history.durable == true,
+  }
 end
 
 -- What becomes of messages to readers that are slow: a policy, and the field by which "latest"
@@ -216,7 +222,8 @@ local function check_rooms(report, rooms, limits)
       local history = check_history(report, where .. ".history", room.history) or {}
       local slow, key = check_slow(report, where, room, limits)
       result[#result + 1] = {
-        pattern = pattern, size = history.size or 0, ttl = history.ttl or 0, slow = slow, key = key,
+        pattern = pattern, size = history.size or 0, ttl = history.ttl or 0,
+        durable = history.durable or false, slow = slow, key = key,
       }
     end
   end

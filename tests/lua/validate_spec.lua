@@ -105,8 +105,15 @@ describe("rooms", function()
   it("say what comes in a later version", function()
     refuses({ rooms = { a = { presence = true } } },
       'app.lua: rooms["a"].presence: is not available in this version of moonwire')
-    assert.matches("durable: is not available", problems {
-      rooms = { a = { history = { size = 1, durable = true } } } })
+    assert.matches('durable: expected true or false, got "yes"', problems {
+      rooms = { a = { history = { size = 1, durable = "yes" } } } }, 1, true)
+    local function durable(value)
+      return check { rooms = { a = { history = { size = 1, durable = value } } } }
+        .tables[1].rooms[1].durable
+    end
+    assert.is_true(durable(true))
+    assert.is_false(durable(false))
+    assert.is_false(durable(nil))
   end)
 
   it("have at most one star, at the end", function()
