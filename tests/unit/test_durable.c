@@ -253,6 +253,7 @@ static void edit(struct house *h, const char *statement) {
     sqlite3 *db;
     snprintf(path, sizeof path, "%s/history.db", h->dir);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000); /* the thread may be at work */
     assert_int_equal(sqlite3_exec(db, statement, NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }

@@ -166,6 +166,7 @@ static void edit(struct fixture *f, const char *statement) {
     sqlite3 *db;
     snprintf(path, sizeof path, "%s/history.db", f->data);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000); /* the thread may be at work */
     assert_int_equal(sqlite3_exec(db, statement, NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
@@ -355,6 +356,7 @@ static void the_queue_is_bounded(void **state) {
     open_store(f);
     snprintf(path, sizeof path, "%s/history.db", f->data);
     assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    sqlite3_busy_timeout(other, 5000); /* the thread may be at work */
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     char *megabyte = malloc(1 << 20);
     memset(megabyte, 'x', 1 << 20);
