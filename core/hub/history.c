@@ -169,11 +169,6 @@ static uint32_t count_to(const struct history *h, uint64_t sequence) {
     return low;
 }
 
-const struct message *history_at(const struct history *h, uint64_t sequence) {
-    uint32_t count = count_to(h, sequence);
-    return count && at(h, count - 1)->sequence == sequence ? at(h, count - 1)->message : NULL;
-}
-
 const struct message *history_next(const struct history *h, uint64_t *sequence) {
     uint32_t index = count_to(h, *sequence);
     if (index == h->count) {

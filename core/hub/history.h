@@ -42,10 +42,8 @@ uint64_t history_expired(const struct history *h); /* and the last that went bec
 
 uint64_t history_last(const struct history *h); /* the newest sequence; 0: none yet */
 /* The first message after this sequence, which is set to its own: sequences may have gaps, where
- * nothing was ever said. NULL: there is none. */
+ * nothing was ever said. It stays owned by the log. NULL: there is none, nothing is set. */
 const struct message *history_next(const struct history *h, uint64_t *sequence);
-/* The message with this sequence, which stays owned by the log; NULL: it is not there. */
-const struct message *history_at(const struct history *h, uint64_t sequence);
 struct span history_offset(const struct history *h, uint64_t sequence, char text[OFFSET_MAX]);
 /* Is this an offset of this log, valid or not? */
 bool history_has_epoch(const struct history *h, struct span offset);
