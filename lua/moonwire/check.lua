@@ -15,7 +15,7 @@ function check.fail(...)
 end
 
 --- The options (nil: none) after a look at their names and types: `known` has the types of each name,
---- separated by spaces.
+--- separated by spaces, or "any".
 function check.options(name, options, known)
   if options == nil then
     return {}
@@ -35,7 +35,7 @@ function check.options(name, options, known)
       check.fail("%s: unknown option '%s'%s", name, tostring(key),
         guess and ("; did you mean '" .. guess .. "'?") or "")
     end
-    if not (" " .. wanted .. " "):find(" " .. type(value) .. " ", 1, true) then
+    if wanted ~= "any" and not (" " .. wanted .. " "):find(" " .. type(value) .. " ", 1, true) then
       check.fail("%s: %s must be a %s, not a %s", name, key, wanted:gsub(" ", " or a "), type(value))
     end
   end

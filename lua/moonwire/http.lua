@@ -2,6 +2,7 @@
 
 local core = require "moonwire.http.core"
 local json = require "moonwire.json"
+local check = require "moonwire.check"
 
 ---@class mw.http
 local http = {}
@@ -30,33 +31,14 @@ function Answer:json()
   return json.decode(self.body)
 end
 
-local known = {
-  method = "string", url = "string", query = "table", headers = "table", body = "string",
+local KNOWN = {
+  method = "string", url = "string", query = "table", headers = "table", body = "string", json = "any",
   timeout = "number", max_body = "number", redirects = "number",
 }
 
 -- Raises with the place where the app calls us.
 local function fail(...)
-  local level, here = 2, debug.getinfo(1, "S").source
-  while (debug.getinfo(level, "S") or {}).source == here do
-    level = level + 1
-  end
-  error("mw.http: " .. string.format(...), level)
-end
-
-local function check(options)
-  for name, value in pairs(options) do
-    local wanted = known[name]
-    if wanted == nil and name ~= "json" then
-      fail("unknown option '%s'", tostring(name))
-    end
-    if wanted ~= nil and type(value) ~= wanted then
-      fail("%s must be a %s, not a %s", name, wanted, type(value))
-    end
-  end
-  if options.body ~= nil and options.json ~= nil then
-    fail("body and json exclude each other")
-  end
+  check.fail("mw.http: %s", string.format(...))
 end
 
 local function escape(text)
@@ -107,7 +89,10 @@ local function header_lines(options)
 end
 
 local function send(options)
-  check(options)
+  check.options("mw.http", options, KNOWN)
+  if options.body ~= nil and options.json ~= nil then
+    fail("body and json exclude each other")
+  end
   if options.url == nil then
     fail("url is missing")
   end

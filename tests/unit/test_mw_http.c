@@ -288,7 +288,8 @@ static void refuses_what_is_no_request(void **state) {
     static const char *const rows[][2] = {
         {"mw.http.get()", "piece:1: mw.http: get takes a URL first"},
         {"mw.http.get(at '/', 5)", "piece:1: mw.http: the options of get are a table"},
-        {"mw.http.get(at '/', {tiemout = 1})", "piece:1: mw.http: unknown option 'tiemout'"},
+        {"mw.http.get(at '/', {tiemout = 1})",
+         "piece:1: mw.http: unknown option 'tiemout'; did you mean 'timeout'?"},
         {"mw.http.get(at '/', {timeout = '1'})",
          "piece:1: mw.http: timeout must be a number, not a string"},
         {"mw.http.get(at '/', {headers = {['a b'] = 1}})",
