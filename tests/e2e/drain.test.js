@@ -32,7 +32,10 @@ app.routes["GET /wait"] = function() wait() return "waited" end
 local plain = { namespace = "/engine", protocol = "engine.io" }
 function plain.on_message(client, text) client:send(text) end
 function plain.on_disconnect(client, reason) print("gone: " .. client.wire .. " " .. reason) end
-return { app, plain }
+
+local second = { namespace = "/second", events = {} }
+function second.on_disconnect(client, reason) print("gone from the second: " .. reason) end
+return { app, plain, second }
 `;
 
 const PATH = "/socket.io/?EIO=4&transport=polling";
@@ -299,10 +302,19 @@ describe("clients of a server that restarts", () => {
       socket.on("welcome", () => inbox.put("welcome"));
       socket.on("disconnect", (reason) => inbox.put(reason));
       assert.equal(await inbox.take(), "welcome");
+      const second = socket.io.socket("/second");
+      closing.push(() => second.close());
+      second.on("connect", () => inbox.put("second"));
+      second.on("disconnect", (reason) => inbox.put(reason));
+      assert.equal(await inbox.take(), "second");
       await restart();
       assert.match(await inbox.take(), /^transport (close|error)$/);
-      assert.equal(await inbox.take(), "welcome");
+      assert.match(await inbox.take(), /^transport (close|error)$/);
+      const back = [await inbox.take(), await inbox.take()].sort();
+      assert.deepEqual(back, ["second", "welcome"]);
       assert.match(server.before, /gone: socket\.io server shutting down/);
+      assert.match(server.before, /gone from the second: server shutting down/);
+      second.close();
       socket.close();
     });
   }
