@@ -127,6 +127,18 @@ describe("an identity that ends", { concurrency: true }, () => {
     assert.equal(once.status, 401);
   });
 
+  it("ends at a time, if at all", async () => {
+    const peer = await connect(server, `/?token=${newName()}/huge/odd`);
+    assert.equal((await peer.call("slow", 0)).error, undefined);
+    await peer.close();
+    assert.equal((await refused(server, `/?token=${newName()}/less/odd`)).status, 401);
+    for (const [odd, type] of Object.entries({ text: "string", nan: "number", null: "userdata", table: "table" })) {
+      const from = server.output().length;
+      assert.equal((await refused(server, `/?token=${newName()}/${odd}/odd`)).status, 500);
+      await server.said(new RegExp(`expires must be a time in seconds.*, not a ${type}`), from);
+    }
+  });
+
   it("is each namespace's own on a connection of several", async () => {
     const [name, other] = [newName(), newName()];
     const guest = await visit(server, { auth: { token: `${name}/1.5` } });

@@ -16,12 +16,14 @@ local function life(id)
   return lives[id]
 end
 
+local ODD = { huge = math.huge, text = "soon", nan = 0 / 0, null = mw.null, table = {}, less = -math.huge }
 local function on_auth(request)
   local id, seconds, note, wait = tostring(request.auth.token):match "^([^/]+)/([^/]+)/?([^/]*)/?([^/]*)$"
   if not id then return nil, "unauthorized", "no token" end
   life(id).auths = life(id).auths + 1
   if tonumber(wait) then mw.sleep(tonumber(wait)) end
   if note == "error" then error "a bug of on_auth" end
+  if note == "odd" then return { id = id, expires = ODD[seconds] } end
   return {
     id = id, note = note, agent = request.headers["x-agent"], version = ${version},
     expires = tonumber(seconds) and mw.now() + seconds or nil,
