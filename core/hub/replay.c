@@ -497,8 +497,11 @@ bool replay_position(const struct client *c, struct span offset, struct writer *
     }
     struct span offered = state ? buf_span(state->offered) : (struct span){0};
     struct span entry;
+    struct offset o;
     while (offset_next(&offered, &entry)) {
-        put_entry(out, entry);
+        if (offset_read(&o, entry)) {
+            put_entry(out, entry);
+        }
     }
     return writer_len(out) > 0 && !span_equal(writer_span(out), offset);
 }

@@ -1,251 +1,401 @@
 // Recovery on WebSocket and SSE: who comes back gets what was missed, in order and once, or hears
-// why not. Connections are cut in the middle of bytes while a sender goes on.
+// why not. Cut connections are in recovery_cuts.test.js, slow ones in recovery_slow.test.js.
 "use strict";
 
 const assert = require("node:assert/strict");
 const { describe, it } = require("node:test");
-const { connect, metric, post, serve, serving, stream } = require("./support.js");
-const { packages, within } = require("../support.js");
-const { TEXT, dial, frame, upgrade } = require("./wire.js");
-const { Cutter, dice } = require("./cutter.js");
-const { EventSource } = packages("eventsource");
-const { WebSocket } = packages("ws");
+const { connect, post, serve, serving, stream } = require("./support.js");
+const { APP, numbers, onlyHears, take } = require("./recovery.js");
 
-const APP = `
-local mw = require "moonwire"
-local app = {
-  rooms = {
-    ["log:*"] = { history = { size = 20000 } },
-    ["small:*"] = { history = { size = 5 } },
-    ["brief:*"] = { history = { size = 100, ttl = 1 } },
-  },
-  events = {}, routes = {},
-}
-local events = app.events
-
-function app.on_join(client, room, options)
-  if options.forbid then return nil, "forbidden" end
-  local seen = { after = options.after, recovered = options.recovered, reason = options.reason }
-  if options.read then
-    local history, complete, reason = room:history { after = options.after, limit = options.limit }
-    seen.history, seen.complete, seen.why = history, complete, reason
-  end
-  if options.newest then seen.history = room:history { limit = 2 } end
-  if options.peek then mw.room(options.peek):history { after = options.after } end
-  if options.wait then
-    mw.room("gate"):emit "waiting"
-    while not mw.state("open", { true })[1] do mw.sleep(0.005) end
-  end
-  return seen
-end
-
--- Whoever waits in on_join goes on.
-function events.gate(client, open) mw.state("open", { true })[1] = open end
-function events.say(client, room, n, size)
-  return mw.room(room):emit("said", { room = room, n = n, pad = size and ("x"):rep(size) })
-end
-function events.many(client, room, first, last, size)
-  local offset
-  for n = first, last do offset = events.say(client, room, n, size) end
-  return offset
-end
-function events.loose(client, room, n) mw.room(room):volatile():emit("said", { room = room, n = n }) end
-function events.raw(client, room) mw.room(room):send("raw text"); mw.room(room):send("\\0\\1", "binary") end
-function events.mine(client, room, n) client:to(room):emit("said", { room = room, n = n }) end
-function events.both(client, rooms, n) mw.rooms(rooms):emit("said", { room = "several", n = n }) end
-function events.join(client, room, options) return client:join(room, options) end
-function events.quit(client, room) return client:leave(room) end
-function events.history(client, room) return #mw.room(room):history() end
-
--- Says 1 to total in each room, in bursts, and never waits for anybody.
-function events.flood(client, rooms, total)
-  mw.spawn(function()
-    local n = 0
-    while n < total do
-      for _ = 1, math.min(math.random(20), total - n) do
-        n = n + 1
-        for _, room in ipairs(rooms) do events.say(client, room, n, math.random(0, 300)) end
-      end
-      mw.sleep(0.002)
-    end
-  end)
-end
-
-app.routes["GET /stream/:room"] = function(request)
-  mw.sse(request, { rooms = { request.params.room } })
-end
-return app
-`;
-
-const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
-
-// The next messages of a peer, as their numbers.
-async function take(peer, count) {
-  const got = [];
-  while (got.length < count) {
-    const { event, data } = await peer.next();
-    assert.equal(event, "said");
-    got.push(data.n);
-  }
-  return got;
-}
-
-// Nothing more comes but this.
-async function onlyHears(peer, driver, room, n) {
-  await driver.call("say", room, n);
-  assert.deepEqual(await take(peer, 1), [n]);
-}
-
-// --- clients that come back ---------------------------------------------------------------------
-
-// What every client keeps: of each room the number that came last, which is the one before the next.
-class Listener {
-  constructor(rooms, total) {
-    Object.assign(this, { rooms, total, problems: [], comebacks: 0 });
-    this.seen = new Map(rooms.map((room) => [room, 0]));
-    this.positions = new Map();
-    this.ready = new Promise((resolve) => (this.isReady = resolve));
-    this.done = new Promise((resolve) => (this.isDone = resolve));
-  }
-
-  problem(text) {
-    this.problems.push(text);
-    this.isReady();
-    this.isDone();
-  }
-
-  hears({ room, n }) {
-    const before = this.seen.get(room);
-    if (n !== before + 1) return this.problem(`in ${room} ${n} came after ${before}`);
-    this.seen.set(room, n);
-    if ([...this.seen.values()].every((last) => last === this.total)) this.isDone();
-  }
-
-  // The outcome of a join.
-  joined(room, { offset, recovered, reason, error }) {
-    if (error) return this.problem(`${room}: ${error.code}`);
-    if (recovered === false) return this.problem(`${room} was not recovered: ${reason}`);
-    if (recovered) this.comebacks++;
-    else if (this.positions.has(room)) return this.problem(`${room} was joined anew`);
-    else this.positions.set(room, offset);
-    if (this.positions.size === this.rooms.length) this.isReady();
-  }
-}
-
-// A WebSocket that joins with `after`, in messages or in its URL.
-class SocketListener extends Listener {
-  constructor(proxy, rooms, total, { inUrl = false } = {}) {
-    super(rooms, total);
-    Object.assign(this, { proxy, inUrl });
-    this.open();
-  }
-
-  target() {
-    const query = this.rooms.map((room) => `room=${room}`);
-    const known = [...this.positions.values()];
-    if (known.length) query.push(`after=${known.map(encodeURIComponent).join(",")}`);
-    return this.inUrl ? `/?${query.join("&")}` : "/";
-  }
-
-  open() {
-    const socket = new WebSocket(this.proxy.url.replace("http", "ws") + this.target());
-    this.socket = socket;
-    socket.on("error", () => {});
-    socket.on("close", () => !this.over && setImmediate(() => this.open()));
-    socket.on("open", () => {
-      if (this.inUrl) return;
-      this.rooms.forEach((room, id) => {
-        socket.send(JSON.stringify({ join: room, id: id + 1, after: this.positions.get(room) }));
-      });
-    });
-    socket.on("message", (text) => this.receive(JSON.parse(text)));
-  }
-
-  receive(message) {
-    const { event, data, room, offset, id } = message;
-    if (event === "said") {
-      this.positions.set(room, offset);
-      return this.hears(data);
-    }
-    if (event === "joined" || event === "refused") return this.joined(data.room, data);
-    if (id) return this.joined(this.rooms[id - 1], message);
-    return this.problem(JSON.stringify(message));
-  }
-
-  close() {
-    this.over = true;
-    this.socket.terminate();
-  }
-}
-
-// An EventSource, which comes back by itself and knows nothing but Last-Event-ID. It is told to wait
-// two seconds before that: here the answer is read as if it said almost none.
-class StreamListener extends Listener {
-  constructor(proxy, rooms, total) {
-    super(rooms, total);
-    const impatient = (url, options) =>
-      fetch(url, options).then((answer) => {
-        const hurry = new TransformStream({
-          transform(bytes, out) {
-            const text = Buffer.from(bytes).toString("latin1").replace("retry: 2000", "retry: 5");
-            out.enqueue(Buffer.from(text, "latin1"));
-          },
-        });
-        return Object.defineProperty(new Response(answer.body.pipeThrough(hurry), answer), "url", {
-          value: answer.url,
-        });
-      });
-    const query = rooms.map((room) => `room=${room}`).join("&");
-    this.source = new EventSource(`${proxy.url}/?${query}`, { fetch: impatient });
-    this.source.addEventListener("said", (event) => this.hears(JSON.parse(event.data)));
-    this.source.addEventListener("unrecovered", (event) => this.problem(event.data));
-    for (const outcome of ["joined", "refused"]) {
-      this.source.addEventListener(outcome, (event) => {
-        const { room, ...rest } = JSON.parse(event.data);
-        this.joined(room, rest);
-      });
-    }
-  }
-
-  close() {
-    this.source.close();
-  }
-}
-
-describe("under a sender that never stops, through connections that are cut", () => {
+describe("a join with after", () => {
   const server = serving(APP);
-  const rooms = ["log:a", "log:b", "log:c"];
+  let driver;
+  const open = async () => (driver ||= await connect(server));
 
-  for (const [name, listen, each] of [
-    ["WebSocket, joins", (proxy, named, total) => new SocketListener(proxy, named, total), rooms],
-    [
-      "WebSocket, joins in the URL",
-      (proxy, named, total) => new SocketListener(proxy, named, total, { inUrl: true }),
-      rooms,
-    ],
-    ["SSE, several rooms", (proxy, named, total) => new StreamListener(proxy, named, total), rooms],
-    ["SSE, one room", (proxy, named, total) => new StreamListener(proxy, named, total), ["log:d"]],
-  ]) {
-    it(`${name}: every message comes once and in order`, async (t) => {
-      const TOTAL = 3000;
-      const random = dice();
-      t.diagnostic(`MOONWIRE_SEED=${random.seed}`);
-      const named = each.map((room) => `${room}:${name.replace(/\W/g, "")}`);
-      const proxy = await new Cutter(server, { random }).listen();
-      const driver = await connect(server);
-      const listeners = [1, 2, 3].map(() => listen(proxy, named, TOTAL));
-      await within(Promise.all(listeners.map(({ ready }) => ready)), "the first joins", 30_000);
-      await driver.call("flood", named, TOTAL);
-      await within(Promise.all(listeners.map(({ done }) => done)), "all messages", 60_000);
-      for (const listener of listeners) {
-        assert.deepEqual(listener.problems, []);
-        assert.deepEqual([...listener.seen.values()], named.map(() => TOTAL));
-        assert.ok(listener.comebacks > 3, `it came back ${listener.comebacks} times`);
-        listener.close();
-      }
-      t.diagnostic(`${proxy.cuts} cuts, ${listeners.map((one) => one.comebacks)} recoveries`);
-      await proxy.close();
-      await driver.close();
+  it("is answered, then brings what was missed as it was live, then goes on", async () => {
+    await open();
+    const live = await connect(server);
+    const { offset: begin } = await live.join("log:1");
+    assert.match(begin, /^[\w-]{12}:0$/);
+    const offset = (await driver.call("say", "log:1", 1)).data;
+    await driver.call("raw", "log:1");
+    await driver.call("loose", "log:1", 2);
+    await driver.call("say", "log:1", 3);
+    const missed = [];
+    for (let i = 0; i < 5; i++) missed.push(await live.next());
+    assert.equal(missed[0].offset, offset);
+
+    const back = await connect(server);
+    const reply = await back.join("log:1", { after: begin });
+    assert.deepEqual(reply, {
+      data: { after: begin, recovered: true },
+      offset: begin.replace(/0$/, "5"),
+      recovered: true,
     });
-  }
+    for (const message of missed) assert.deepEqual(await back.next(), message);
+    await onlyHears(back, driver, "log:1", 4);
+    await back.close();
+
+    // From the middle, and from the end.
+    const middle = await connect(server);
+    assert.equal((await middle.join("log:1", { after: missed[3].offset })).recovered, true);
+    assert.deepEqual(await take(middle, 2), [3, 4]);
+    assert.deepEqual(await middle.leave("log:1"), {});
+    const end = (await middle.join("log:1")).offset;
+    await middle.leave("log:1");
+    assert.equal((await middle.join("log:1", { after: end })).recovered, true);
+    await onlyHears(middle, driver, "log:1", 5);
+    await middle.close();
+    await live.close();
+  });
+
+  it("hears why it cannot be brought up to date, and then only what is live", async () => {
+    await open();
+    const other = (await driver.call("say", "log:other", 1)).data;
+    const offsets = [];
+    for (let n = 1; n <= 7; n++) offsets.push((await driver.call("say", "small:1", n)).data);
+    const epoch = offsets[0].split(":")[0];
+    for (const [after, reason] of [
+      [offsets[0], "trimmed"],
+      [`${epoch}:0`, "trimmed"],
+      [`${epoch}:8`, "invalid"],
+      [`${epoch}:18446744073709551615`, "invalid"],
+      [`${epoch}:18446744073709551616`, "invalid"],
+      [`${epoch}:-1`, "invalid"],
+      [`${epoch}:`, "invalid"],
+      ["garbage", "invalid"],
+      ["\u0000", "invalid"],
+      [7, "invalid"],
+      [{ a: 1 }, "invalid"],
+      [true, "invalid"],
+      [other, "epoch"],
+      [`${other},x`, "epoch"],
+    ]) {
+      const peer = await connect(server);
+      const reply = await peer.join("small:1", { after });
+      assert.equal(reply.recovered, false, JSON.stringify(after));
+      assert.equal(reply.reason, reason, JSON.stringify(after));
+      assert.equal(reply.offset, offsets[6]);
+      assert.deepEqual(reply.data, { after, recovered: false, reason });
+      await peer.call("history", "small:1"); // whose answer would come after a replay
+      assert.deepEqual(peer.inbox.items, []);
+      await peer.close();
+    }
+    const peer = await connect(server);
+    await peer.join("small:1", { after: offsets[0] });
+    await onlyHears(peer, driver, "small:1", 8);
+    await peer.close();
+    // Those that are still there come, also out of a list.
+    const last = await connect(server);
+    const reply = await last.join("small:1", { after: ` ${other} , ${offsets[5]},junk` });
+    assert.deepEqual([reply.recovered, reply.data.after], [true, offsets[5]]);
+    assert.deepEqual(await take(last, 2), [7, 8]);
+    await last.close();
+  });
+
+  it("is as if without it when it says null or nothing", async () => {
+    await open();
+    await driver.call("say", "log:null", 1);
+    for (const options of [{}, { after: null }, { after: "" }]) {
+      const peer = await connect(server);
+      const reply = await peer.join("log:null", options);
+      assert.equal(reply.recovered, undefined);
+      assert.match(reply.offset, /:1$/);
+      await peer.close();
+    }
+  });
+
+  it("in a room without history says so, in a room it is in already, too", async () => {
+    await open();
+    const peer = await connect(server);
+    assert.deepEqual(await peer.join("plain"), { data: {} });
+    await peer.leave("plain");
+    const after = (await driver.call("say", "log:twice", 1)).data;
+    assert.deepEqual(await peer.join("plain", { after }), {
+      data: { after, recovered: false, reason: "no_history" },
+      recovered: false,
+      reason: "no_history",
+    });
+    await peer.join("log:twice");
+    await driver.call("say", "log:twice", 2);
+    assert.deepEqual(await take(peer, 1), [2]);
+    const { recovered, reason, offset } = await peer.join("log:twice", { after });
+    assert.deepEqual([recovered, reason], [false, "joined"]);
+    assert.match(offset, /:2$/);
+    await onlyHears(peer, driver, "log:twice", 3);
+    await peer.close();
+  });
+
+  it("that is refused brings nothing", async () => {
+    await open();
+    const after = (await driver.call("say", "log:refused", 1)).data;
+    await driver.call("say", "log:refused", 2);
+    const peer = await connect(server);
+    const refusal = { error: { code: "forbidden" } };
+    assert.deepEqual(await peer.join("log:refused", { after, forbid: true }), refusal);
+    assert.equal((await peer.join("log:refused")).recovered, undefined);
+    await onlyHears(peer, driver, "log:refused", 3);
+    await peer.close();
+  });
+
+  it("expired is told from trimmed", async () => {
+    await open();
+    const member = await connect(server);
+    for (const room of ["brief:empty", "brief:1"]) {
+      if (room === "brief:1") await member.join(room);
+      const first = (await driver.call("say", room, 1)).data;
+      const last = (await driver.call("say", room, 2)).data;
+      let left = 2;
+      while (left) left = (await driver.call("history", room)).data;
+      const peer = await connect(server);
+      const { recovered, reason } = await peer.join(room, { after: first });
+      assert.deepEqual([recovered, reason], [false, "expired"], room);
+      await peer.leave(room);
+      // Who has seen the last one has missed nothing.
+      assert.equal((await peer.join(room, { after: last })).recovered, true);
+      await peer.close();
+    }
+    await member.close();
+  });
+
+  it("counts the moment when the membership begins, if on_join waits", async () => {
+    await open();
+    const watcher = await connect(server);
+    await watcher.join("gate");
+    for (const [room, options, recovered, read, replayed] of [
+      ["log:w1", {}, true, undefined, [2, 3]],
+      // What on_join has read it hands out; what was said after its reading still comes.
+      ["log:w2", { read: true }, true, [2], [3]],
+      ["log:w3", { read: true, after: undefined }, undefined, [1, 2], [3]],
+      ["log:w4", { read: true, after: "garbage" }, false, [1, 2], [3]],
+      ["log:w5", { after: undefined }, undefined, undefined, []],
+    ]) {
+      const { data: after } = await driver.call("say", room, 1);
+      await driver.call("say", room, 2);
+      await driver.call("gate", false);
+      const peer = await connect(server);
+      const joining = peer.join(room, { after, wait: true, ...options });
+      await watcher.find(({ event }) => event === "waiting");
+      await driver.call("say", room, 3);
+      await driver.call("gate", true);
+      const reply = await joining;
+      assert.equal(reply.recovered, recovered, room);
+      assert.deepEqual(
+        reply.data.history?.map(({ data }) => data.n),
+        read,
+        room,
+      );
+      assert.deepEqual(await take(peer, replayed.length), replayed, room);
+      await onlyHears(peer, driver, room, 4);
+      await peer.close();
+    }
+    await watcher.close();
+  });
+
+  it("leaves to on_join what it has read, and replays the rest", async () => {
+    await open();
+    const room = "log:read";
+    const first = (await driver.call("many", room, 1, 1)).data;
+    await driver.call("many", room, 2, 6);
+    const numbersOf = (reply) => reply.data.history.map(({ data }) => data.n);
+    const peer = await connect(server);
+    const all = await peer.join(room, { after: first, read: true });
+    assert.deepEqual([all.recovered, all.data.complete, numbersOf(all)], [true, true, numbers(2, 6)]);
+    await onlyHears(peer, driver, room, 7);
+    await peer.leave(room);
+    // A part of it: the core goes on there.
+    const part = await peer.join(room, { after: first, read: true, limit: 2 });
+    assert.deepEqual(numbersOf(part), [2, 3]);
+    assert.deepEqual(await take(peer, 4), numbers(4, 7));
+    await peer.leave(room);
+    // The newest ones are no answer to what was missed; nor is another room's log.
+    const newest = await peer.join(room, { after: first, newest: true });
+    assert.deepEqual(numbersOf(newest), [6, 7]);
+    assert.deepEqual(await take(peer, 6), numbers(2, 7));
+    await peer.leave(room);
+    await peer.join(room, { after: first, peek: "log:other" });
+    assert.deepEqual(await take(peer, 6), numbers(2, 7));
+    await peer.leave(room);
+    // Without after nothing is missed.
+    assert.deepEqual(numbersOf(await peer.join(room, { read: true, limit: 2 })), [6, 7]);
+    await onlyHears(peer, driver, room, 8);
+    await peer.close();
+  });
+
+  it("may come from Lua", async () => {
+    await open();
+    const room = "log:lua";
+    const first = (await driver.call("many", room, 1, 1)).data;
+    const third = (await driver.call("many", room, 2, 3)).data;
+    const peer = await connect(server);
+    peer.send({ event: "join", args: [room, { after: first }], id: "x" });
+    assert.deepEqual(await take(peer, 2), [2, 3]);
+    assert.deepEqual(await peer.next(), { id: "x", args: [true, { recovered: true, offset: third }] });
+    await onlyHears(peer, driver, room, 4);
+    assert.deepEqual((await peer.call("join", room, {})).args[1].recovered, undefined);
+    assert.equal((await peer.call("join", room, { after: first })).args[1].reason, "joined");
+    assert.equal((await peer.call("join", "plain", { after: first })).args[1].reason, "no_history");
+    assert.deepEqual(await peer.call("join", "log:new"), { data: true });
+    assert.deepEqual(await peer.call("join", "log:new", { after: 7 }), {
+      error: { code: "internal_error" },
+    });
+    await peer.close();
+  });
+
+  it("goes through a POST for a stream as well", async () => {
+    await open();
+    const room = "log:post";
+    const first = (await driver.call("many", room, 1, 1)).data;
+    const last = (await driver.call("many", room, 2, 3)).data;
+    const events = await stream(server, "/?sid=new");
+    const { sid } = JSON.parse((await events.next("sid")).data);
+    const target = `/?sid=${sid}`;
+    assert.deepEqual((await post(server, target, { join: room, after: first })).json, {
+      data: { after: first, recovered: true },
+      offset: last,
+      recovered: true,
+    });
+    assert.deepEqual(
+      [JSON.parse((await events.next("said")).data).n, JSON.parse((await events.next()).data).n],
+      [2, 3],
+    );
+    const several = [{ join: "log:post2", id: 1 }, { join: "small:post", id: 2, after: first }];
+    const [fresh, other] = (await post(server, target, several)).json;
+    assert.deepEqual([fresh.id, fresh.recovered, /:0$/.test(fresh.offset)], [1, undefined, true]);
+    assert.deepEqual([other.id, other.recovered, other.reason], [2, false, "epoch"]);
+    events.destroy();
+  });
+});
+
+describe("the URL", () => {
+  const server = serving(APP);
+
+  it("of a WebSocket joins rooms as that of a stream does", async () => {
+    const driver = await connect(server);
+    const first = (await driver.call("many", "log:1", 1, 1)).data;
+    const other = (await driver.call("many", "log:2", 1, 2)).data;
+    await driver.call("many", "log:1", 2, 3);
+    const query = `room=log:1&room=plain&room=&room=log%3A2&after=${first}&after=junk,${other}`;
+    const peer = await connect(server, `/?${query}`);
+    const joined = await peer.next();
+    assert.deepEqual(joined, {
+      event: "joined",
+      data: {
+        room: "log:1",
+        data: { after: first, recovered: true },
+        offset: first.replace(/1$/, "3"),
+        recovered: true,
+      },
+    });
+    assert.deepEqual(await take(peer, 2), [2, 3]);
+    assert.deepEqual(await peer.next(), { event: "joined", data: { room: "plain", data: {} } });
+    assert.equal((await peer.next()).data.recovered, true);
+    await onlyHears(peer, driver, "log:2", 3);
+    // Each offset is for one join.
+    await peer.leave("log:1");
+    const again = await peer.join("log:1");
+    assert.deepEqual([again.recovered, again.data.after], [false, "junk"]);
+    await peer.close();
+    const refused = await connect(server, "/?room=" + "x".repeat(300));
+    assert.deepEqual((await refused.next()).data.error, { code: "bad_room" });
+    await refused.close();
+    await driver.close();
+  });
+
+  it("serves joins that say no offset of their own", async () => {
+    const driver = await connect(server);
+    const first = (await driver.call("many", "log:3", 1, 1)).data;
+    const second = (await driver.call("many", "log:3", 2, 2)).data;
+    await driver.call("many", "log:3", 3, 3);
+    const peer = await connect(server, `/?after=${first}`);
+    assert.equal((await peer.join("log:3", { after: second })).recovered, true);
+    assert.deepEqual(await take(peer, 1), [3]);
+    await peer.close();
+    const other = await connect(server, `/?after=${first}`);
+    assert.equal((await other.join("log:3")).recovered, true);
+    assert.deepEqual(await take(other, 2), [2, 3]);
+    await other.close();
+    await driver.close();
+  });
+
+  it("of a stream gives way to Last-Event-ID, and each id says where it stands in all rooms", async () => {
+    const driver = await connect(server);
+    const a = (await driver.call("many", "log:a", 1, 1)).data;
+    const b = (await driver.call("many", "log:b", 1, 1)).data;
+    await driver.call("many", "log:a", 2, 3);
+    await driver.call("many", "log:b", 2, 2);
+    const at = (offset, n) => offset.replace(/\d+$/, String(n));
+    const ids = (block) => block.id.split(",").sort();
+    const target = `/?room=log:a&room=log:b&room=plain&after=${a}`;
+    const events = await stream(server, target, { headers: { "Last-Event-ID": `${b},${a}` } });
+    const expect = async (event, n, ...positions) => {
+      const block = await events.next();
+      assert.equal(block.event ?? block.retry, event);
+      const data = block.data && JSON.parse(block.data);
+      assert.equal(data?.n ?? data?.recovered, n);
+      assert.deepEqual(block.id && ids(block), positions.length ? positions.sort() : undefined);
+    };
+    await expect("2000", undefined);
+    await expect("joined", true, a, b);
+    await expect("said", 2, at(a, 2), b);
+    await expect("said", 3, at(a, 3), b);
+    await expect("joined", true, at(a, 3), b);
+    await expect("said", 2, at(a, 3), at(b, 2));
+    await expect("joined", undefined);
+    await driver.call("say", "log:a", 4);
+    await expect("said", 4, at(a, 4), at(b, 2));
+    await driver.call("say", "log:b", 3);
+    await expect("said", 3, at(a, 4), at(b, 3));
+    await driver.call("say", "plain", 9);
+    await expect("said", 9);
+    events.destroy();
+
+    // What it has been told before a restart is dropped once its rooms have been joined.
+    const old = { "Last-Event-ID": "AAAAAAAAAAAA:5,BBBBBBBBBBBB:6" };
+    const later = await stream(server, "/?room=log:a", { headers: old });
+    const { id, data } = await later.next("joined");
+    const { recovered, reason, offset } = JSON.parse(data);
+    assert.deepEqual([recovered, reason, offset, id], [false, "epoch", at(a, 4), at(a, 4)]);
+    later.destroy();
+    await driver.close();
+  });
+
+  it("of a stream that a route opens: it hears only of what is lost", async () => {
+    const driver = await connect(server);
+    const first = (await driver.call("many", "log:r", 1, 1)).data;
+    const last = (await driver.call("many", "log:r", 2, 3)).data;
+    const events = await stream(server, "/stream/log:r", { headers: { "Last-Event-ID": first } });
+    await events.next();
+    for (const n of [2, 3]) assert.equal(JSON.parse((await events.next()).data).n, n);
+    events.destroy();
+    const lost = await stream(server, "/stream/log:r", { headers: { "Last-Event-ID": "x" } });
+    await lost.next();
+    assert.deepEqual(await lost.next(), {
+      event: "unrecovered",
+      data: '{"room":"log:r","recovered":false,"reason":"invalid"}',
+      id: last,
+    });
+    lost.destroy();
+    await driver.close();
+  });
+});
+
+it("after a restart of the server the log is another", async () => {
+  const server = await serve(APP);
+  const driver = await connect(server);
+  const { data: offset } = await driver.call("many", "log:1", 1, 3);
+  await driver.close();
+  await server.kill("SIGTERM");
+  await server.start();
+  const peer = await connect(server);
+  const reply = await peer.join("log:1", { after: offset });
+  assert.deepEqual([reply.recovered, reply.reason], [false, "epoch"]);
+  assert.notEqual(reply.offset.split(":")[0], offset.split(":")[0]);
+  await peer.close();
+  const events = await stream(server, "/?room=log:1", { headers: { "Last-Event-ID": offset } });
+  const joined = await events.next("joined");
+  assert.equal(JSON.parse(joined.data).reason, "epoch");
+  assert.equal(joined.id, reply.offset);
+  events.destroy();
+  await server.stop();
 });
