@@ -249,6 +249,7 @@ static bool asks_help(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* who writes hears that the file may not grow */
     keep_standard_files();
     if (asks_help(argc, argv)) {
         (void)run_help(NULL, 0, NULL);

@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "hub/durable.h"
 #include "hub/slow.h"
+#include "hub/store.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -252,19 +253,40 @@ struct history *room_history(struct ns *ns, struct span name) {
     return room ? room->history : NULL;
 }
 
-static void reconsider(struct room **table) {
+/* Says what a reload means for what was said before it. */
+static void tell_moves(const struct ns *ns, unsigned to_disk, unsigned to_memory) {
+    if (to_disk) {
+        log_printf(store_logger(ns->hub->store), LOG_INFO,
+                   "namespace %s: the history of %u rooms is on disk from now on", ns->name,
+                   to_disk);
+    }
+    if (to_memory) {
+        log_printf(store_logger(ns->hub->store), LOG_INFO,
+                   "namespace %s: the history of %u rooms is in memory only from now on", ns->name,
+                   to_memory);
+    }
+}
+
+static void reconsider(const struct ns *ns, struct room **table) {
     struct room *room;
     struct room *next;
+    unsigned to_disk = 0;
+    unsigned to_memory = 0;
     for (room = *table; room; room = next) {
         next = room->hh.next;
+        bool was_on_disk = room->durable != NULL;
+        bool was_in_memory = room->history && !was_on_disk;
         room_apply_policy(room);
+        to_disk += was_in_memory && room->durable;
+        to_memory += was_on_disk && room->history && !wants_disk(room);
         room_unuse(room);
     }
+    tell_moves(ns, to_disk, to_memory);
 }
 
 void ns_configure(struct ns *ns, const struct ns_settings *settings) {
     ns->settings = settings;
-    reconsider(&ns->rooms);
+    reconsider(ns, &ns->rooms);
 }
 
 uint64_t room_ttl(const struct room *room) {
