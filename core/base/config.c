@@ -39,6 +39,8 @@ const struct option config_options[] = {
      "a client's unread output, then it is slow"},
     {"hard_limit", OPTION_SIZE, AT(hard_limit), 512 * K, 4 * G, "4M", NULL,
      "a client's unread output, then it is closed"},
+    {"send_buffer", OPTION_SIZE, AT(send_buffer), 0, 64 * M, "0", NULL,
+     "the kernel's, before the high mark begins; 0: it decides"},
     {"ping_interval", OPTION_SECONDS, AT(ping_interval), 0.01, 86400, "25", NULL,
      "between pings to a client"},
     {"ping_timeout", OPTION_SECONDS, AT(ping_timeout), 0.01, 86400, "20", NULL,

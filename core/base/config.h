@@ -25,6 +25,7 @@ struct config {
     /* connections */
     size_t high_mark;       /* bytes of a client's unread output: then the slow policy */
     size_t hard_limit;      /* bytes of unread output: then closed */
+    size_t send_buffer;     /* bytes that the kernel takes of it besides; 0: it decides */
     uint64_t ping_interval; /* ms */
     uint64_t ping_timeout;  /* ms */
     int max_connections;    /* per worker; 0: no limit */

@@ -98,11 +98,15 @@ static void on_closed(uv_handle_t *handle) {
 }
 
 static int listen_at(struct listener *listener, const struct sockaddr *address) {
+    const struct config *config = listener->io->config;
+    int send_buffer = (int)config->send_buffer;
     /* libuv reports an address in use only at uv_listen. */
     int error = uv_tcp_bind(&listener->tcp, address, 0);
+    /* What is accepted inherits it. */
+    if (!error && send_buffer)
+        error = uv_send_buffer_size((uv_handle_t *)&listener->tcp, &send_buffer);
     if (!error)
-        error =
-            uv_listen((uv_stream_t *)&listener->tcp, listener->io->config->backlog, on_connection);
+        error = uv_listen((uv_stream_t *)&listener->tcp, config->backlog, on_connection);
     return error;
 }
 

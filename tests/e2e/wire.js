@@ -223,5 +223,7 @@ module.exports = {
   dial,
   frame,
   handshake,
+  readFrame,
+  readResponse,
   upgrade,
 };
