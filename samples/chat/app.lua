@@ -47,13 +47,13 @@ end
 function chat.on_join(client, room, options)
   local _, code, why = typed(room.name:match "^room:(.*)$", NAME_MAX, "room name")
   if code then return nil, code, why end
-  -- Who comes back gets what was missed, who is new the end of the talk.
-  local after = type(options.after) == "string" and options.after or nil
-  local history = room:history { after = after, limit = not after and HISTORY or nil }
+  -- Who comes back is sent what was missed, behind this answer; anybody else gets the end of the talk.
+  local recovered = options.recovered
+  local history = recovered and mw.array {} or room:history { limit = HISTORY }
   if not is_here(room, client.user) then
     client:to(room.name):emit("joined", { name = client.user.name })
   end
-  return { here = room:members(), history = history }
+  return { here = room:members(), history = history, gap = recovered == false }
 end
 
 function chat.on_leave(client, room)

@@ -3,9 +3,14 @@
 local mw = require "moonwire"
 
 local KEY = mw.env.NOTIFY_KEY or "development"
-local TITLE_MAX, TEXT_MAX = 100, 2000
+local USER_MAX, TITLE_MAX, TEXT_MAX = 64, 100, 2000
 
-local app = { static = "public", routes = {}, timers = {} }
+local app = {
+  static = "public",
+  rooms = { ["user:*"] = { history = { size = 100, ttl = 86400 } } }, -- a day to come back in
+  routes = {},
+  timers = {},
+}
 
 if not mw.env.NOTIFY_KEY then
   mw.log.warn "NOTIFY_KEY is not set: everybody who knows the key 'development' can notify"
@@ -15,6 +20,7 @@ end
 function app.on_auth(request)
   local user = request.query.user
   if not user or user == "" then return nil, "unauthorized", "Say who you are: ?user=NAME" end
+  if #user > USER_MAX then return nil, "bad_user", "That name is too long." end
   return { id = user }
 end
 
@@ -22,8 +28,12 @@ function app.on_connect(client)
   client:emit("connected", { user = client.user.id, time = mw.iso() })
 end
 
+-- A stream that comes back is sent what it has missed: the browser says by itself, in
+-- Last-Event-ID, how far it has read.
 app.routes["GET /notifications"] = function(request)
-  return mw.sse(request, { rooms = { "readers" } })
+  local user, code, why = app.on_auth(request)
+  if not user then return nil, code, why end
+  return mw.sse(request, { user = user, rooms = { "readers", "user:" .. user.id } })
 end
 
 app.routes["POST /notify/:user"] = function(request)
@@ -39,7 +49,8 @@ app.routes["POST /notify/:user"] = function(request)
     return nil, "bad_title", ("title is a string of at most %d bytes."):format(TITLE_MAX)
   end
   local user = request.params.user
-  mw.user(user):emit("notification", { title = title, text = text, time = mw.iso() })
+  if #user > USER_MAX then return nil, "bad_user", "That name is too long." end
+  mw.room("user:" .. user):emit("notification", { title = title, text = text, time = mw.iso() })
   return 202, { user = user }
 end
 

@@ -160,6 +160,7 @@ async function join() {
     if (wanted !== room) return;
     joined = true;
     showPeople((here = new Set([me, ...answer.here.map(({ name }) => name)])));
+    if (answer.gap) log.notice("Some of what was said meanwhile is no longer there.");
     log.quietly(() => answer.history.forEach(happen));
     log.whenEmpty(`It is quiet in #${room}. Say the first word.`);
     for (const [key, message] of outbox) {
@@ -176,8 +177,8 @@ async function join() {
   }
 }
 
-// Something that is in the room's log: live, or from its history. After a reconnection both may
-// bring what is here already; the offset tells.
+// Something that is in the room's log: live, missed and sent now, or from its history, which may
+// bring what is here already: the offset tells.
 function happen({ event, data, offset }) {
   if (offset !== undefined) {
     if (seen.has(offset)) return;

@@ -294,6 +294,59 @@ describe("losing the connection", () => {
   });
 });
 
+describe("a phone that sleeps", () => {
+  test("misses nothing that the room still has, however often", async () => {
+    const cable = await support.startCable(server.port);
+    const ana = await enter("Ana", { url: cable.url, viewport: support.PHONE });
+    const ben = await enter("Ben");
+    await say(ben, "good night");
+    await shows(ana, ".text", "good night");
+    const all = ["good night"];
+    for (const night of [1, 2]) {
+      cable.cut();
+      await shows(ana, "#status", "Reconnecting");
+      for (let n = 0; n < 15; n++) {
+        all.push(`night ${night}, ${n}`);
+        await say(ben, all.at(-1));
+        await shows(ben, ".message:not(.pending) .text", all.at(-1));
+      }
+      cable.mend();
+      await becomes(() => said(ana), all);
+    }
+    assert.ok(!(await texts(ana, ".notice")).some((text) => text.includes("no longer there")));
+    assert.deepEqual(ana.problems, []);
+    await ana.context().close();
+    await ben.context().close();
+    cable.remove();
+  });
+
+  test("is told when it slept for too long", async () => {
+    const file = support.copySample("chat");
+    fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace("size = 200", "size = 5"));
+    const own = await support.startServer(file);
+    const cable = await support.startCable(own.port);
+    const ana = await enter("Ana", { url: cable.url });
+    const ben = await enter("Ben", { url: own.url });
+    await say(ben, "good night");
+    await shows(ana, ".text", "good night");
+    cable.cut();
+    await shows(ana, "#status", "Reconnecting");
+    for (let n = 0; n < 8; n++) {
+      await say(ben, `line ${n}`);
+      await shows(ben, ".message:not(.pending) .text", `line ${n}`);
+    }
+    cable.mend();
+    await shows(ana, ".notice", "no longer there");
+    await shows(ana, ".text", "line 7");
+    const texts = await said(ana);
+    assert.equal(texts[0], "good night");
+    assert.deepEqual(texts.slice(1), [...Array(8).keys()].map((n) => `line ${n}`).slice(-texts.length + 1));
+    for (const page of [ana, ben]) await page.context().close();
+    cable.remove();
+    await own.kill();
+  });
+});
+
 describe("editing the Lua file", () => {
   test("changes what happens while both stay connected; a broken file changes nothing", async () => {
     const file = support.copySample("chat");

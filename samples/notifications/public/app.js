@@ -10,6 +10,7 @@ const LONGEST_PAUSE = 20_000; // ms
 
 let user = new URLSearchParams(location.search).get("user") ?? "";
 let stream = null;
+let lastId = ""; // how far the stream has been read
 let failures = 0;
 let timer = 0;
 
@@ -19,16 +20,20 @@ function read() {
   clearTimeout(timer);
   stream?.close();
   showStatus("Connecting…");
-  const source = new EventSource("notifications?user=" + encodeURIComponent(user));
+  const query = new URLSearchParams(lastId ? { user, after: lastId } : { user });
+  const source = new EventSource("notifications?" + query);
   stream = source;
   source.addEventListener("connected", () => {
     failures = 0;
     showStatus("Live", true);
   });
-  source.addEventListener("notification", ({ data }) => show(JSON.parse(data)));
+  source.addEventListener("notification", ({ data, lastEventId }) => {
+    lastId = lastEventId;
+    show(JSON.parse(data));
+  });
   source.addEventListener("tick", ({ data }) => showPulse(JSON.parse(data)));
-  // The browser reconnects by itself after a lost connection, but some give up when the server is
-  // away for longer; then it is for us to try again.
+  // The browser reconnects by itself after a lost connection, and says how far it has read; but some
+  // give up when the server is away for longer, and then it is for us to try again and to say it.
   source.addEventListener("error", () => {
     showStatus("Reconnecting…");
     if (source.readyState !== EventSource.CLOSED || source !== stream) return;
@@ -86,6 +91,7 @@ $("who").addEventListener("submit", (event) => {
   user = $("user").value.trim();
   if (!user) return;
   history.replaceState(null, "", "?user=" + encodeURIComponent(user));
+  lastId = "";
   $("list").replaceChildren();
   $("empty").hidden = false;
   countUnread();

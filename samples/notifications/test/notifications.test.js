@@ -202,6 +202,27 @@ describe("the page", () => {
     await own.kill();
   });
 
+  test("what came while the phone slept is there when it wakes, once and in order", async () => {
+    const cable = await support.startCable(server.port);
+    const page = await openPage(browser, `${cable.url}/?user=mia`, { viewport: support.PHONE });
+    await shows(page, "#status", "Live");
+    await notify("mia", { text: "note 0" });
+    await shows(page, "#list li", "note 0");
+    for (const night of [1, 2]) {
+      cable.cut();
+      await shows(page, "#status", "Reconnecting");
+      for (let n = 0; n < 20; n++) await notify("mia", { text: `note ${night}.${n}` });
+      await notify("ben", { text: "for Ben" });
+      cable.mend();
+      await shows(page, "#list li:first-child", `note ${night}.19`);
+    }
+    const nights = [1, 2].flatMap((night) => [...Array(20).keys()].map((n) => `note ${night}.${n}`));
+    assert.deepEqual((await texts(page, "#list li p")).reverse(), ["note 0", ...nights]);
+    assert.deepEqual(page.problems, []);
+    await page.context().close();
+    cable.remove();
+  });
+
   test("looks right on a phone and a desktop, light and dark", async () => {
     for (const [name, viewport] of [["phone", support.PHONE], ["desktop", support.DESKTOP]]) {
       const page = await openPage(browser, `${server.url}/?user=zoe`, { viewport });
