@@ -187,9 +187,10 @@ bool history_has_epoch(const struct history *h, struct span offset) {
     return offset_read(&o, offset) && span_is(o.epoch, h->epoch);
 }
 
-/* Of a sequence of this log. */
+/* Of a sequence of this log. One that has been given and is still on its way to the disk is known
+ * to who said it. */
 static enum history_status status_of(const struct history *h, uint64_t sequence) {
-    if (sequence > h->last) {
+    if (sequence > h->given) {
         return HISTORY_INVALID;
     }
     if (sequence >= h->gone) {

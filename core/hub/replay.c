@@ -483,10 +483,10 @@ static uint64_t position_in(const struct replayer *state, const struct room *roo
 }
 
 bool replay_position(const struct client *c, struct span offset, struct writer *out) {
-    if (c->room_count == 1 && !c->ns->hub->replayers) {
+    const struct replayer *state = find(c);
+    if (c->room_count == 1 && !state) {
         return false;
     }
-    const struct replayer *state = find(c);
     const struct membership *m;
     LIST_FOREACH (m, &c->rooms, link) {
         if (m->room->history) {

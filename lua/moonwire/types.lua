@@ -21,7 +21,7 @@
 ---@field on_message? fun(client: moonwire.Client, data: string, kind: "text"|"binary") a raw frame
 ---@field on_event? fun(client: moonwire.Client, event: string, ...: any): ... before each event's handler, with the values it will get; nil, code, detail (or false) refuses the event, and that is its answer
 ---@field on_emit? fun(to: moonwire.Client|moonwire.ClientAudience|moonwire.Audience, event: string, ...: any) before what Lua emits or requests in this namespace goes out, once however many hear it; it cannot wait, what it emits does not come back to it, and its errors are logged
----@field on_join? fun(client: moonwire.Client, room: moonwire.Room, options: table): ... the client asks to join; nil, code, detail (or false) refuses; without this hook it is refused
+---@field on_join? fun(client: moonwire.Client, room: moonwire.Room, options: moonwire.JoinOptions): ... the client asks to join; nil, code, detail (or false) refuses; without this hook it is refused
 ---@field on_leave? fun(client: moonwire.Client, room: moonwire.Room, reason: string) reason: "left" when it asked or client:leave was called, else why it disconnected
 ---@field on_disconnect? fun(client: moonwire.Client, reason: string) it receives nothing more; client.rooms is as it was
 ---@field on_reload? fun() a new version of this file has gone into service
@@ -41,6 +41,18 @@
 ---@class moonwire.Identity
 ---@field id string|integer
 ---@field expires? number until when it holds, in seconds since 1970: mw.now() + 3600, or a token's exp; what is past is "unauthorized"
+---@field [string] any
+
+--- What a client's join says, with whatever else it holds. A client that comes back says in `after`
+--- (or ?after= in its URL, or Last-Event-ID) up to which offset it has seen the room. Then it gets the
+--- messages after that, as they were live, behind the reply; the reply says `recovered` and `reason` as
+--- they are when the membership begins. An on_join that itself reads room:history { after = … } hands
+--- out what it has read: only what came after that follows.
+---@class moonwire.JoinOptions
+---@field join string the room's name
+---@field after string? of the offsets that it came with, the one that is meant here
+---@field recovered boolean? with `after`: can it get all that it has missed?
+---@field reason? "trimmed"|"expired"|"epoch"|"invalid"|"no_history"|"joined" why not: as of room:history; the room keeps none; it is in the room already
 ---@field [string] any
 
 ---@class moonwire.RoomPolicy
@@ -102,10 +114,13 @@ function client:emit(event, ...) end
 ---@return true? sent, string? code
 function client:send(data, kind) end
 
---- Begins a membership without asking on_join. Codes: bad_room, too_many_rooms, closed.
+--- Begins a membership without asking on_join. Codes: bad_room, too_many_rooms, closed. With
+--- options: what became of `after`, up to which offset the client has seen the room, as of a join that
+--- the client asks for; and `offset`, where the membership begins in the room's history.
 ---@param room string
----@return true? joined, string? code
-function client:join(room) end
+---@param options? { after: string? }
+---@return true? joined, string|{ recovered: boolean?, reason: string?, offset: string? }|nil code_or_outcome
+function client:join(room, options) end
 
 --- Ends a membership; on_leave(client, room, "left") runs after the client's running handler.
 ---@param room string

@@ -8,6 +8,7 @@ local mw = require "moonwire"
 local app = {
   rooms = {
     ["log:*"] = { history = { size = 20000 } },
+    ["disk:*"] = { history = { size = 20000, durable = true } },
     ["small:*"] = { history = { size = 5 } },
     ["brief:*"] = { history = { size = 100, ttl = 1 } },
   },

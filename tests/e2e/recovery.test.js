@@ -5,7 +5,9 @@
 const assert = require("node:assert/strict");
 const { describe, it } = require("node:test");
 const { connect, post, serve, serving, stream } = require("./support.js");
+const { packages, within } = require("../support.js");
 const { APP, numbers, onlyHears, take } = require("./recovery.js");
+const { io } = packages("socket.io-client");
 
 describe("a join with after", () => {
   const server = serving(APP);
@@ -378,6 +380,35 @@ describe("the URL", () => {
     lost.destroy();
     await driver.close();
   });
+});
+
+describe("a join from Lua", () => {
+  const server = serving(APP);
+
+  for (const transport of ["polling", "websocket"]) {
+    it(`with after brings what was missed over Socket.IO's ${transport}, too`, async () => {
+      const TOTAL = 3000;
+      const room = `log:${transport}`;
+      const driver = await connect(server);
+      const first = (await driver.call("many", room, 1, 1)).data;
+      await driver.call("many", room, 2, TOTAL, 1024);
+      const socket = io(server.url, { transports: [transport], forceNew: true });
+      const got = [];
+      const all = new Promise((resolve) => {
+        socket.on("said", ({ n }) => got.push(n) === TOTAL && resolve());
+      });
+      await within(new Promise((resolve) => socket.on("connect", resolve)), "a connection");
+      const [joined, outcome] = await new Promise((resolve) => {
+        socket.emit("join", room, { after: first }, (...answer) => resolve(answer));
+      });
+      assert.deepEqual([joined, outcome.recovered], [true, true]);
+      await driver.call("say", room, TOTAL + 1);
+      await within(all, "all messages");
+      assert.deepEqual(got, numbers(2, TOTAL + 1));
+      socket.close();
+      await driver.close();
+    });
+  }
 });
 
 it("after a restart of the server the log is another", async () => {

@@ -128,16 +128,19 @@ class StreamListener extends Listener {
 describe("under a sender that never stops, through connections that are cut", () => {
   const server = serving(APP);
   const rooms = ["log:a", "log:b", "log:c"];
+  const disk = ["disk:a", "log:d", "disk:c"];
 
   for (const [name, listen, each] of [
-    ["WebSocket, joins", (proxy, named, total) => new SocketListener(proxy, named, total), rooms],
+    ["WebSocket, joins", (...all) => new SocketListener(...all), rooms],
     [
       "WebSocket, joins in the URL",
-      (proxy, named, total) => new SocketListener(proxy, named, total, { inUrl: true }),
+      (...all) => new SocketListener(...all, { inUrl: true }),
       rooms,
     ],
-    ["SSE, several rooms", (proxy, named, total) => new StreamListener(proxy, named, total), rooms],
-    ["SSE, one room", (proxy, named, total) => new StreamListener(proxy, named, total), ["log:d"]],
+    ["SSE, several rooms", (...all) => new StreamListener(...all), rooms],
+    ["WebSocket, rooms on disk", (...all) => new SocketListener(...all), disk],
+    ["SSE, rooms on disk", (...all) => new StreamListener(...all), disk],
+    ["SSE, one room", (...all) => new StreamListener(...all), ["log:d"]],
   ]) {
     it(`${name}: every message comes once and in order`, async (t) => {
       const TOTAL = 3000;

@@ -194,6 +194,24 @@ static void our_replies(void **state) {
     check_written(&m, "{\"error\":{\"code\":\"forbidden\",\"detail\":\"why\"}}");
 }
 
+static void our_replies_to_joins(void **state) {
+    (void)state;
+    struct message m = {.kind = MESSAGE_REPLY, .argc = 1, .data = SPAN("1"), .offset = SPAN("e:5")};
+    check_written(&m, "{\"data\":1,\"offset\":\"e:5\"}");
+    m.replay = REPLAY_DONE;
+    check_written(&m, "{\"data\":1,\"offset\":\"e:5\",\"recovered\":true}");
+    static const char *const reasons[] = {"trimmed", "expired",    "epoch",
+                                          "invalid", "no_history", "joined"};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        char expected[100];
+        m.replay = (uint8_t)(REPLAY_TRIMMED + i);
+        m.argc = 0;
+        m.offset = (struct span){0};
+        snprintf(expected, sizeof expected, "{\"recovered\":false,\"reason\":\"%s\"}", reasons[i]);
+        check_written(&m, expected);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events),
@@ -203,6 +221,7 @@ int main(void) {
         cmocka_unit_test(nesting_at_the_bound_and_one_past),
         cmocka_unit_test(our_events),
         cmocka_unit_test(our_replies),
+        cmocka_unit_test(our_replies_to_joins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
