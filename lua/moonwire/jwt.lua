@@ -28,11 +28,11 @@ local known, known_count = {}, 0
 local function look_at(name, text)
   if text:find("-----BEGIN", 1, true) then
     text = text:gsub("\\n", "\n") -- as variables of the environment often have it
-    local kind, public, private = core.key(text)
-    if not kind then
-      check.fail("%s: the key is of no use: %s", name, public)
+    local key, kind, private = core.key(text)
+    if not key then
+      check.fail("%s: the key is of no use: %s", name, kind)
     end
-    return { kind = kind, verify = public, sign = private and text or nil }
+    return { kind = kind, verify = key, sign = private and text or nil }
   end
   -- A public key in another form, taken for a secret, would be a secret that everybody knows.
   if text:find("^%s*ssh%-") or text:find("^%s*ecdsa%-") or text:find("^%s*{.*\"kty\"") then
