@@ -8,7 +8,8 @@ local NAME_MAX, TEXT_MAX, HISTORY = 32, 2000, 50
 local chat = {
   namespace = "/chat",
   static = "public",
-  rooms = { ["room:*"] = { history = { size = 200 } } },
+  -- On disk, in .moonwire beside this file: what was said is there after a restart, for a week.
+  rooms = { ["room:*"] = { history = { size = 200, ttl = 7 * 86400, durable = true } } },
   limits = { rate = 20, burst = 40, max_payload = 16384 },
   events = {},
 }
@@ -68,7 +69,10 @@ function chat.events.say(client, message)
   if not text then return nil, code, why end
   -- The key is the sender's own: by it the page knows which of its unsent messages this is.
   local said = { from = client.user.name, text = text, key = message.key, time = mw.iso() }
-  return { id = room:emit("said", said) }
+  local id
+  id, code, why = room:durable():emit("said", said) -- waits until it cannot be lost any more
+  if not id then return nil, code, why end
+  return { id = id }
 end
 
 -- After an edit everybody sees the new list of rooms at once.

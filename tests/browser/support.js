@@ -126,6 +126,7 @@ module.exports = {
   copySample,
   eventually,
   launchBrowser,
+  makeFolder,
   openPage,
   packages,
   photograph,

@@ -17,7 +17,7 @@ let room; // one of its own for every test
 
 before(async () => {
   browser = await support.launchBrowser();
-  server = await support.startServer(APP);
+  server = await startChat();
 });
 
 after(async () => {
@@ -26,6 +26,9 @@ after(async () => {
 });
 
 beforeEach(() => (room = `test-${++rooms}`));
+
+// What is said stays in a folder of its own.
+const startChat = () => support.startServer(APP, { args: ["--data", support.makeFolder()] });
 
 async function enter(name, { url = server.url, ...options } = {}) {
   const page = await openPage(browser, `${url}/#${room}`, options);
@@ -221,7 +224,7 @@ describe("rooms", () => {
 
 describe("losing the connection", () => {
   test("the page comes back after a restart of the server and sends what was typed", async () => {
-    const own = await support.startServer(APP);
+    const own = await startChat();
     const url = own.url;
     const ana = await enter("Ana", { url });
     const ben = await enter("Ben", { url });
@@ -246,14 +249,15 @@ describe("losing the connection", () => {
     await becomes(() => said(ben), all);
     await eventually("both are here again", async () => (await people(ana)).length === 2);
     assert.equal(await ana.locator(".pending").count(), 0);
-    await ana.context().close();
-    await ben.context().close();
+    const eve = await enter("Eve", { url });
+    await becomes(() => said(eve), all);
+    for (const page of [ana, ben, eve]) await page.context().close();
     assert.equal(await own.kill("SIGTERM"), 0);
   });
 
   // Its own pauses after a loss are below half a second, and no whole milliseconds.
   test("the page comes back when a server that restarts has said", async () => {
-    const own = await support.startServer(APP);
+    const own = await startChat();
     const ana = await enter("Ana", { url: own.url });
     await ana.evaluate(() => {
       window.pauses = [];
