@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IDLE 30000 /* ms without use after which a room without members leaves memory */
+/* After so many ms without use a room without members leaves memory; one in which nothing was ever
+ * said sooner, for clients may ask for any name. */
+#define IDLE 30000
+#define IDLE_EMPTY 1000
 
 struct durable {
     struct store_log *log;
@@ -181,7 +184,9 @@ void durable_touch(struct room *room) {
 
 bool durable_is_idle(const struct room *room) {
     const struct durable *d = room->durable;
-    return !d->lost && !store_log_busy(d->log) && room->ns->hub->now - d->used >= IDLE;
+    bool empty = room->history && history_last(room->history) == 0;
+    uint64_t idle = room->ns->hub->now - d->used;
+    return !d->lost && !store_log_busy(d->log) && idle >= (empty ? IDLE_EMPTY : IDLE);
 }
 
 /* --- whom a message leaves out --- */

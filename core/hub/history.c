@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define EPOCH_BYTES (EPOCH_LEN / 4 * 3)
+#define FIRST_CAP 4
 
 struct entry {
     struct message *message;
@@ -18,9 +19,10 @@ struct entry {
 };
 
 struct history {
-    struct entry *ring;
-    uint32_t size;
-    uint32_t first; /* the place of the oldest */
+    struct entry *ring; /* grows to what is needed */
+    uint32_t size;      /* how many messages are kept */
+    uint32_t cap;       /* of the ring; at most size */
+    uint32_t first;     /* the place of the oldest */
     uint32_t count;
     uint64_t given;   /* the last sequence given to a message */
     uint64_t last;    /* that of the newest message; 0: none yet */
@@ -48,14 +50,14 @@ struct history *history_restore(uint32_t size, const char *epoch, uint64_t gone,
 }
 
 static struct entry *at(const struct history *h, uint32_t index) {
-    return &h->ring[(h->first + index) % h->size];
+    return &h->ring[(h->first + index) % h->cap];
 }
 
 static void drop_oldest(struct history *h) {
     struct entry *oldest = at(h, 0);
     message_free(oldest->message);
     h->gone = oldest->sequence;
-    h->first = (h->first + 1) % h->size;
+    h->first = (h->first + 1) % h->cap;
     h->count--;
 }
 
@@ -75,23 +77,25 @@ void history_free(struct history *h) {
     free(h);
 }
 
-void history_resize(struct history *h, uint32_t size) {
-    if (size == h->size) {
-        return;
+static void set_cap(struct history *h, uint32_t cap) {
+    struct entry *ring = memory_array(cap, sizeof *ring);
+    for (uint32_t i = 0; i < h->count; i++) {
+        ring[i] = *at(h, i);
     }
+    free(h->ring);
+    h->ring = ring;
+    h->cap = cap;
+    h->first = 0;
+}
+
+void history_resize(struct history *h, uint32_t size) {
     while (h->count > size) {
         drop_oldest(h);
     }
-    if (h->ring) {
-        struct entry *ring = memory_array(size, sizeof *ring);
-        for (uint32_t i = 0; i < h->count; i++) {
-            ring[i] = *at(h, i);
-        }
-        free(h->ring);
-        h->ring = ring;
+    if (h->cap > size) {
+        set_cap(h, size);
     }
     h->size = size;
-    h->first = 0;
 }
 
 uint64_t history_give(struct history *h, struct message *m, char offset_text[OFFSET_MAX]) {
@@ -101,15 +105,16 @@ uint64_t history_give(struct history *h, struct message *m, char offset_text[OFF
 }
 
 void history_take(struct history *h, struct message *kept, uint64_t sequence) {
-    if (!h->ring) {
-        h->ring = memory_array(h->size, sizeof *h->ring);
-    }
     if (h->count == h->size) {
         drop_oldest(h);
     }
+    if (h->count == h->cap) {
+        uint32_t cap = h->cap ? h->cap * 2 : FIRST_CAP;
+        set_cap(h, cap < h->size ? cap : h->size);
+    }
     h->last = sequence;
     h->given = sequence > h->given ? sequence : h->given;
-    h->ring[(h->first + h->count) % h->size] = (struct entry){kept, sequence};
+    h->ring[(h->first + h->count) % h->cap] = (struct entry){kept, sequence};
     h->count++;
 }
 

@@ -443,6 +443,41 @@ static void who_is_not_there_is_not_in_memory(void **state) {
     commit_all(h);
     assert_log(h, "disk:1", "ab");
     assert_heard(l, "a@disk:kept ");
+    assert_log(h, "disk:nobody", ""); /* there is nothing to keep in memory */
+    commit_all(h);
+    pass(h, 1000);
+    assert_false(in_memory(h, "disk:nobody"));
+}
+
+/* Another program keeps the thread from committing, so that the queue only grows. */
+static void who_does_not_wait_is_refused_first(void **state) {
+    struct house *h = *state;
+    char path[128], offset[OFFSET_MAX];
+    sqlite3 *other;
+    struct message m;
+    struct committing patient = {.done = 0};
+    int said = 0;
+    snprintf(path, sizeof path, "%s/history.db", h->dir);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    sqlite3_busy_timeout(other, 5000);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    message_init(&m, MESSAGE_EVENT);
+    m.event = SPAN("x");
+    while (hub_publish(h->ns, SPAN("disk:1"), &m, NULL, offset) == 0) {
+        assert_true(said++ < 100000);
+    }
+    assert_int_equal(m.offset.len, 0);
+    assert_int_equal(hub_publish(h->ns, SPAN("disk:2"), &m, NULL, offset), UV_ENOBUFS);
+    message_deinit(&m);
+    assert_int_equal(say_durably(h, "disk:1", &patient), 0);
+    assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    commit_all(h);
+    assert_int_equal(patient.done, 1);
+    assert_int_equal(patient.status, 0);
+    say(h, "disk:1", "y");
+    commit_all(h);
+    assert_log(h, "disk:1", "xay");
 }
 
 static void what_is_over_is_over_on_disk_too(void **state) {
@@ -582,6 +617,7 @@ int main(void) {
         TEST(who_is_left_out_may_have_gone),
         TEST(rooms_of_all_kinds_are_told_once),
         TEST(who_is_not_there_is_not_in_memory),
+        TEST(who_does_not_wait_is_refused_first),
         TEST(what_is_over_is_over_on_disk_too),
         TEST(a_reload_keeps_what_can_be_kept),
         TEST(a_room_whose_history_goes_still_tells_what_was_said),
