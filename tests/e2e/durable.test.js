@@ -10,7 +10,7 @@ const { after, describe, it } = require("node:test");
 const { eventually, makeFolder, run } = require("../support.js");
 const { connect, metric, serve, stream } = require("./support.js");
 
-const app = (history = "size = 100, durable = true") => `
+const app = (history = "size = 1000, durable = true") => `
   local mw = require "moonwire"
   local app = { events = {}, rooms = { ["room:*"] = { history = { ${history} } } } }
   function app.on_join() return true end
@@ -89,6 +89,30 @@ describe("durable history", () => {
       textsOf(await back.call("read")),
       Array.from({ length: 50 }, (_, i) => `m${i}`),
     );
+    await server.stop();
+  });
+
+  it("has what was acknowledged when a second signal ends the server at once", async () => {
+    const server = await begin(app());
+    const acknowledged = [];
+    const say = async (peer, name) => {
+      for (let n = 0; ; n++) {
+        const { data } = await peer.call(n % 2 ? "hurry" : "say", `${name}-${n}`).catch(() => ({}));
+        if (!data) return;
+        acknowledged.push([data, `${name}-${n}`]);
+      }
+    };
+    const peers = await Promise.all(Array.from({ length: 4 }, () => connect(server)));
+    const over = peers.map(say);
+    await eventually("something is acknowledged", () => acknowledged.length > 50);
+    server.process.child.kill("SIGTERM");
+    assert.equal(await server.kill("SIGINT"), 0);
+    await Promise.all(over);
+    await server.start();
+    const back = await connect(server);
+    const { data } = await back.call("read");
+    const there = new Map(data.messages.map((message) => [message.offset, message.data]));
+    for (const [offset, text] of acknowledged.slice(-100)) assert.equal(there.get(offset), text);
     await server.stop();
   });
 
