@@ -12,7 +12,7 @@ const app = (version) => `
 local mw = require "moonwire"
 local lives = mw.state("lives", {})
 local function life(id)
-  lives[id] = lives[id] or { auths = 0, connects = 0, ends = mw.array {} }
+  lives[id] = lives[id] or { auths = 0, returned = 0, connects = 0, ends = mw.array {} }
   return lives[id]
 end
 
@@ -22,6 +22,7 @@ local function on_auth(request)
   if not id then return nil, "unauthorized", "no token" end
   life(id).auths = life(id).auths + 1
   if tonumber(wait) then mw.sleep(tonumber(wait)) end
+  life(id).returned = life(id).returned + 1
   if note == "error" then error "a bug of on_auth" end
   if note == "odd" then return { id = id, expires = ODD[seconds] } end
   return {
@@ -76,7 +77,7 @@ end
 local fixed = handler("/cookie", { protocol = "events" })
 function fixed.on_auth(request)
   local l = life(request.query.token)
-  l.auths, l.till = l.auths + 1, l.till or mw.now() + (tonumber(request.query.seconds) or 1.5)
+  l.auths, l.till = l.auths + 1, l.till or mw.now() + (tonumber(request.query.seconds) or 4)
   return { id = request.query.token, expires = l.till }
 end
 local function echo(client, data) client:send(data) end
