@@ -6,7 +6,7 @@
 #include "hub/replay.h"
 
 #include "base/json.h"
-#include "hub/hub_internal.h"
+#include "hub/slow.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -468,16 +468,21 @@ static void put_entry(struct writer *out, struct span entry) {
     }
 }
 
-/* In one room: what has been said, but for what is still to be replayed, and not beyond the message
- * that is being sent. */
-static uint64_t position_in(const struct replayer *state, const struct room *room,
-                            struct span offset) {
+/* In one room: what has been said, but for what is still to be replayed or is parked because the
+ * client is slow, and not beyond the message that is being sent. */
+static uint64_t position_in(const struct client *c, const struct replayer *state,
+                            const struct room *room, struct span offset) {
     const struct replay *r = replay_in(state, room);
     uint64_t position = r ? r->cursor : history_last(room->history);
+    struct span parked = slow_first_parked(c, room);
     struct offset o;
     if (history_has_epoch(room->history, offset) && offset_read(&o, offset) &&
         o.sequence < position) {
         position = o.sequence;
+    }
+    if (history_has_epoch(room->history, parked) && offset_read(&o, parked) &&
+        o.sequence <= position) {
+        position = o.sequence - 1;
     }
     return position;
 }
@@ -491,7 +496,7 @@ bool replay_position(const struct client *c, struct span offset, struct writer *
     LIST_FOREACH (m, &c->rooms, link) {
         if (m->room->history) {
             char text[OFFSET_MAX];
-            uint64_t position = position_in(state, m->room, offset);
+            uint64_t position = position_in(c, state, m->room, offset);
             put_entry(out, history_offset(m->room->history, position, text));
         }
     }

@@ -340,6 +340,17 @@ void slow_drained(struct client *c) {
     end_if_over(c);
 }
 
+struct span slow_first_parked(const struct client *c, const struct room *room) {
+    const struct slow *slow = slow_of(c);
+    struct span name = {room->name, room->name_len};
+    for (struct parked *p = slow ? slow->parked : NULL; p; p = p->hh.next) {
+        if (span_equal(p->row->message->room, name)) {
+            return p->row->message->offset;
+        }
+    }
+    return (struct span){0};
+}
+
 void slow_left(struct client *c, struct span room) {
     struct slow *slow = slow_of(c);
     struct parked *parked, *next;

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "hub/hub.h"
+#include "hub/replay.h"
 
 #define HIGH 100
 #define HARD 3000
@@ -577,6 +577,30 @@ static void who_leaves_hears_nothing_more_of_the_room(void **state) {
     assert_int_equal(house.metrics.slow_clients, 0);
 }
 
+static void what_is_parked_has_not_been_seen_yet(void **state) {
+    (void)state;
+    struct reader *r = join("ticker");
+    struct writer position = {0};
+    struct message m;
+    char offset[64];
+    assert_int_equal(hub_join(&r->client, SPAN("drop")), 0);
+    say("ticker", "p", "{\"id\":1}");
+    r->stopped = true;
+    say("ticker", "p", "{\"id\":1}");
+    say("ticker", "p", "{\"id\":2}");
+    say("ticker", "p", "{\"id\":1}");
+    init_event(&m, "d", "1");
+    hub_publish(house.ns, SPAN("drop"), &m, NULL, offset);
+    assert_true(replay_position(&r->client, m.offset, &position));
+    message_deinit(&m);
+    /* Who comes back with this gets both again. */
+    char expected[64];
+    struct span seen = history_offset(room_history(house.ns, SPAN("ticker")), 2, expected);
+    writer_putc(&position, '\0');
+    assert_non_null(strstr(position.buf->bytes, (expected[seen.len] = '\0', expected)));
+    writer_deinit(&position);
+}
+
 static void parked_messages_go_out_on_the_wire_of_the_moment(void **state) {
     (void)state;
     struct reader *r = join("last");
@@ -633,6 +657,7 @@ int main(void) {
         TEST(what_is_parked_counts_towards_the_hard_limit),
         TEST(a_flush_stops_where_the_socket_does),
         TEST(who_leaves_hears_nothing_more_of_the_room),
+        TEST(what_is_parked_has_not_been_seen_yet),
         TEST(parked_messages_go_out_on_the_wire_of_the_moment),
         TEST(any_number_may_be_slow_at_once),
     };
