@@ -10,6 +10,8 @@
 #include <string.h>
 #include <uv.h>
 
+#define STAMP_OF_NOBODY UINT64_MAX
+
 /* Queues the message, whatever waits. The bytes that then do, or UV_E*. */
 static ssize_t queue(struct hub *hub, struct client *c, struct message *m) {
     const struct client_ops *ops = c->ops;
@@ -43,26 +45,6 @@ static ssize_t deliver(struct hub *hub, struct client *c, struct delivery *d) {
     return queue(hub, c, d->message);
 }
 
-int client_send(struct client *c, struct message *m) {
-    struct delivery d;
-    delivery_init(&d, m, NULL);
-    ssize_t waiting = deliver(c->ns->hub, c, &d);
-    delivery_deinit(&d);
-    return waiting < 0 ? (int)waiting : 0;
-}
-
-int hub_publish_client(struct client *c, struct message *m) {
-    struct hub *hub = c->ns->hub;
-    struct delivery d;
-    delivery_init(&d, m, slow_rule_of_ns(c->ns));
-    ssize_t waiting = deliver(hub, c, &d);
-    if (waiting > (ssize_t)hub->config->high_mark && d.rule->policy != SLOW_CLOSE) {
-        slow_above_mark(&d, c);
-    }
-    delivery_deinit(&d);
-    return waiting < 0 ? (int)waiting : 0;
-}
-
 static void stamp_members(const struct room *room, uint64_t stamp) {
     for (uint32_t i = 0; i < room->count; i++) {
         room->members[i]->stamp = stamp;
@@ -84,19 +66,36 @@ uint64_t hub_leave_out(struct ns *ns, const struct except *except) {
     return stamp;
 }
 
-/* To all who do not bear the stamp. */
-static void fan_out(struct hub *hub, struct client *const *clients, uint32_t count,
-                    struct message *m, uint64_t stamp, const struct slow_rule *rule) {
+/* To all who do not bear the stamp; as deliver, of the last. Deliveries of every kind go through
+ * this loop, so that it is the one place into which what a recipient costs is compiled. */
+static ssize_t fan_out(struct hub *hub, struct client *const *clients, uint32_t count,
+                       struct message *m, uint64_t stamp, const struct slow_rule *rule) {
     struct delivery d;
     ssize_t high = (ssize_t)hub->config->high_mark;
+    ssize_t waiting = 0;
     delivery_init(&d, m, rule);
     for (uint32_t i = 0; i < count; i++) {
         struct client *c = clients[i];
-        if (c->stamp != stamp && deliver(hub, c, &d) > high) {
+        if (c->stamp != stamp && (waiting = deliver(hub, c, &d)) > high) {
             slow_above_mark(&d, c);
         }
     }
     delivery_deinit(&d);
+    return waiting;
+}
+
+static int send_to(struct client *c, struct message *m, const struct slow_rule *rule) {
+    ssize_t waiting = fan_out(c->ns->hub, &c, 1, m, STAMP_OF_NOBODY, rule);
+    return waiting < 0 ? (int)waiting : 0;
+}
+
+int client_send(struct client *c, struct message *m) {
+    return send_to(c, m, NULL);
+}
+
+int hub_publish_client(struct client *c, struct message *m) {
+    const struct slow_rule *rule = slow_rule_of_ns(c->ns);
+    return send_to(c, m, rule->policy == SLOW_CLOSE ? NULL : rule);
 }
 
 /* To the members of a room, all but those who bear the stamp. */

@@ -145,9 +145,9 @@ void slow_close(struct client *c) {
 }
 
 void slow_above_mark(const struct delivery *d, struct client *c) {
-    if (d->rule->policy == SLOW_CLOSE) {
+    if (d->rule && d->rule->policy == SLOW_CLOSE) {
         slow_close(c);
-    } else {
+    } else if (d->rule) {
         slow_begin(c)->behind = true;
     }
 }

@@ -9,6 +9,9 @@
 /* client->apart of a client that closes. Of one that is slow: its number in hub->slow, plus one. */
 #define APART_CLOSING UINT32_MAX
 
+/* Out of the loop over recipients, into which link-time optimisation would put it. */
+#define SLOW_APART __attribute__((cold, noinline))
+
 struct slow;
 struct slow_row;
 
@@ -27,11 +30,11 @@ const struct slow_rule *slow_rule_of_room(const struct room *room);
 
 /* Asked before a message is queued to a client that is apart, or whose socket refuses bytes while
  * the message yields. True: it has been dropped or parked, or it closed the client. */
-bool slow_takes(struct delivery *d, struct client *c);
+SLOW_APART bool slow_takes(struct delivery *d, struct client *c);
 /* More than the high mark waits for the client, now that the message is queued. */
-void slow_above_mark(const struct delivery *d, struct client *c);
+SLOW_APART void slow_above_mark(const struct delivery *d, struct client *c);
 /* Closes a reader that leaves too much unread. */
-void slow_close(struct client *c);
+SLOW_APART void slow_close(struct client *c);
 /* Its output has drained: tells it what it missed, and sends what was parked. */
 void slow_drained(struct client *c);
 /* The offset of the first message of a room that is parked; empty: none is. */
