@@ -1,5 +1,5 @@
 /* Packs and unpacks binary values (attachments.h). They are made by us, from what a transport or
- * Lua has, and never read from outside. */
+ * Lua has; what was on disk meanwhile is looked at first. */
 #include "hub/attachments.h"
 
 #include "base/random.h"
@@ -21,6 +21,19 @@ bool attachments_next(struct span *packed, struct span *bytes) {
     size_t used = sizeof len + len;
     *packed = (struct span){packed->at + used, packed->len - used};
     return true;
+}
+
+bool attachments_valid(struct span packed) {
+    size_t len;
+    while (packed.len >= sizeof len) {
+        memcpy(&len, packed.at, sizeof len);
+        if (len > packed.len - sizeof len) {
+            return false;
+        }
+        packed.at += sizeof len + len;
+        packed.len -= sizeof len + len;
+    }
+    return packed.len == 0;
 }
 
 uint32_t attachments_count(struct span packed) {

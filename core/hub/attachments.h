@@ -9,6 +9,7 @@
 #define ATTACHMENTS_MAX 64 /* of one message */
 
 void attachments_put(struct writer *packed, struct span bytes);
+bool attachments_valid(struct span packed); /* Of bytes from outside: are they packed values? */
 uint32_t attachments_count(struct span packed);
 /* The value with this number. False: there is none. */
 bool attachments_get(struct span packed, uint64_t number, struct span *bytes);

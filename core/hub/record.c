@@ -2,6 +2,7 @@
  * byte each; argc, the event's length and that of the attachments, four bytes each; then the event,
  * the attachments and the data. Called by durable.c. */
 #include "hub/record.h"
+#include "hub/attachments.h"
 
 #define FORMAT 1
 #define HEADER 14
@@ -49,5 +50,5 @@ bool record_read(struct message *m, struct span bytes) {
     m->attachments = (struct span){m->event.at + event, attachments};
     m->data =
         (struct span){m->attachments.at + attachments, bytes.len - HEADER - event - attachments};
-    return true;
+    return attachments_valid(m->attachments);
 }

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "hub/attachments.h"
 #include "hub/history.h"
 #include "hub/hub.h"
 #include "hub/record.h"
@@ -574,12 +575,13 @@ static void what_cannot_be_written_is_told_and_heard_by_nobody(void **state) {
 
 static void a_record_is_read_only_whole(void **state) {
     (void)state;
-    struct writer bytes = {0};
+    struct writer bytes = {0}, packed = {0};
     struct message m, back;
     message_init(&m, MESSAGE_EVENT);
+    attachments_put(&packed, SPAN("binary"));
     m.event = SPAN("said");
     m.data = SPAN("{\"a\":1},2");
-    m.attachments = SPAN("binary");
+    m.attachments = writer_span(&packed);
     m.argc = 2;
     record_write(&bytes, &m);
     struct span all = writer_span(&bytes);
@@ -602,7 +604,12 @@ static void a_record_is_read_only_whole(void **state) {
     other[0] = 1;
     other[1] = (char)0x80;
     assert_false(record_read(&back, (struct span){other, sizeof other}));
+    writer_clear(&bytes);
+    m.attachments.len--;
+    record_write(&bytes, &m);
+    assert_false(record_read(&back, writer_span(&bytes)));
     writer_deinit(&bytes);
+    writer_deinit(&packed);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
