@@ -84,6 +84,18 @@ static void write_clients(struct writer *out, const struct metrics *m) {
     metrics_sample(out, "moonwire_queued_events", NULL, NULL, (double)m->queued_events);
 }
 
+static void write_replays(struct writer *out, const struct metrics *m) {
+    metrics_family(
+        out, "moonwire_recoveries_total", "counter",
+        "Joins of clients that came back, by what became of it: what they had missed was "
+        "replayed (recovered), or could not be.");
+    for (enum replay_result result = REPLAY_DONE; result < REPLAY_COUNT; result++) {
+        const char *reason = replay_reason(result);
+        metrics_sample(out, "moonwire_recoveries_total", "result", reason ? reason : "recovered",
+                       (double)m->replays[result]);
+    }
+}
+
 static void write_store(struct writer *out, const struct metrics *m) {
     metrics_histogram(out, "moonwire_store_commit_seconds",
                       "Time of one commit of durable history, of many records.", &m->store_time);
@@ -135,6 +147,7 @@ static void answer_metrics(struct admin *admin, struct exchange *x) {
                            SPAN("text/plain; version=0.0.4; charset=utf-8"));
     write_connections(&out, admin->metrics);
     write_clients(&out, admin->metrics);
+    write_replays(&out, admin->metrics);
     write_store(&out, admin->metrics);
     write_handlers(&out, admin);
     r.body = writer_take(&out);

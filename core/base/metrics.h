@@ -6,8 +6,9 @@
 
 #include "base/buf.h"
 
-#define METRICS_WIRES 24 /* at least WIRE_COUNT */
-#define METRICS_HOOKS 16 /* at least HOOK_COUNT */
+#define METRICS_WIRES 24  /* at least WIRE_COUNT */
+#define METRICS_REPLAYS 8 /* at least REPLAY_COUNT */
+#define METRICS_HOOKS 16  /* at least HOOK_COUNT */
 #define METRICS_BUCKETS 10
 
 /* Why a message was not queued to a client. */
@@ -35,6 +36,7 @@ struct metrics {
     uint64_t deliveries[METRICS_WIRES];
     uint64_t dropped[DROPPED_COUNT];
     uint64_t closed_slow;
+    uint64_t replays[METRICS_REPLAYS];
     int64_t slow_clients; /* that are behind now, but not closed for it */
     uint64_t bytes_received;
     uint64_t bytes_sent;

@@ -44,6 +44,7 @@ enum replay_result {
     REPLAY_INVALID,    /* it is none, or from the future, */
     REPLAY_NO_HISTORY, /* the room keeps none, */
     REPLAY_JOINED,     /* the client is in the room already */
+    REPLAY_COUNT
 };
 /* "trimmed", "expired", "epoch", "invalid", "no_history", "joined"; NULL for the first two. */
 const char *replay_reason(enum replay_result result);

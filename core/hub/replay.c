@@ -288,6 +288,7 @@ int replay_join(struct client *c, struct span name, bool asked, struct span own,
     } else if (state ? state->wanted != NULL : own.len > 0) {
         j->result = REPLAY_JOINED;
     }
+    c->ns->hub->metrics->replays[j->result]++;
     if (room->history) {
         j->offset = history_offset(room->history, history_last(room->history), j->text);
     }
@@ -319,10 +320,19 @@ void replay_tell(struct client *c, struct span room, enum replay_result result) 
     writer_deinit(&data);
 }
 
+void replay_tell_position(struct client *c, struct span offset) {
+    struct message m;
+    message_init(&m, MESSAGE_REPLY);
+    m.offset = offset;
+    (void)client_send(c, &m);
+    message_deinit(&m);
+}
+
 /* The log has lost what the client still had to get: it hears that, and is in the present. */
 static void give_up(struct client *c, struct replay *r, enum replay_result result) {
     struct span name = {r->room->name, r->room->name_len};
     end_replay(r);
+    c->ns->hub->metrics->replays[result]++;
     replay_tell(c, name, result);
 }
 

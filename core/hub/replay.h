@@ -36,6 +36,8 @@ void replay_forget(struct client *c); /* That join is over. */
 int replay_join(struct client *c, struct span room, bool asked, struct span own, struct joined *j);
 /* Sends what has been missed: now as much as fits, the rest as the client reads. */
 void replay_start(struct client *c);
+/* To a stream: a position, before the first message brings one. */
+void replay_tell_position(struct client *c, struct span offset);
 /* The event "unrecovered", for clients that have no reply in which this could stand. */
 void replay_tell(struct client *c, struct span room, enum replay_result result);
 

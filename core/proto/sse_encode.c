@@ -109,7 +109,10 @@ void sse_encode(struct writer *out, const struct message *m) {
         put_binary(out, m->data);
         break;
     case MESSAGE_REPLY:
-        return;
+        if (!m->offset.len) {
+            return;
+        }
+        break; /* a position and nothing else: readers take the id and hear no event */
     }
     if (m->offset.len) {
         put_field(out, "id: ", m->offset);

@@ -12,6 +12,7 @@ struct message;
  *           null for none; a "message" whose one argument is a string is that string as it is
  *   TEXT    "data:" the text
  *   BINARY  "event: binary", "data:" the bytes in base64
+ *   REPLY   nothing
  * and "id:" the offset where there is one. Text of several lines becomes several "data:" lines. */
 void sse_encode(struct writer *out, const struct message *m);
 

@@ -40,6 +40,8 @@ static void join_room(struct client *c, struct span room) {
     replay_forget(c);
     if (error == 0 && replay_reason(joined.result)) {
         replay_tell(c, room, joined.result);
+    } else if (error == 0 && joined.offset.len) {
+        replay_tell_position(c, joined.offset);
     }
     replay_start(c);
 }

@@ -4,7 +4,7 @@
 
 const assert = require("node:assert/strict");
 const { describe, it } = require("node:test");
-const { connect, post, serve, serving, stream } = require("./support.js");
+const { connect, metric, post, serve, serving, stream } = require("./support.js");
 const { packages, within } = require("../support.js");
 const { APP, numbers, onlyHears, take } = require("./recovery.js");
 const { io } = packages("socket.io-client");
@@ -366,10 +366,18 @@ describe("the URL", () => {
     const driver = await connect(server);
     const first = (await driver.call("many", "log:r", 1, 1)).data;
     const last = (await driver.call("many", "log:r", 2, 3)).data;
+    const recovered = () => metric(server, 'moonwire_recoveries_total{result="recovered"}');
+    const before = await recovered();
     const events = await stream(server, "/stream/log:r", { headers: { "Last-Event-ID": first } });
     await events.next();
+    assert.deepEqual(await events.next(), { id: first });
     for (const n of [2, 3]) assert.equal(JSON.parse((await events.next()).data).n, n);
     events.destroy();
+    const fresh = await stream(server, "/stream/log:r");
+    await fresh.next();
+    assert.deepEqual(await fresh.next(), { id: last });
+    fresh.destroy();
+    assert.equal(await recovered(), before + 1);
     const lost = await stream(server, "/stream/log:r", { headers: { "Last-Event-ID": "x" } });
     await lost.next();
     assert.deepEqual(await lost.next(), {

@@ -84,6 +84,8 @@ static void replies_are_not_for_streams(void **state) {
     (void)state;
     struct message m = {.kind = MESSAGE_REPLY, .id = SPAN("1")};
     check(&m, "");
+    m = (struct message){.kind = MESSAGE_REPLY, .offset = SPAN("e:5")};
+    check(&m, "id: e:5\n\n"); /* a position */
 }
 
 int main(void) {
