@@ -10,6 +10,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "hub/offset.h"
 #include "hub/replay.h"
 
 #define HIGH 100
@@ -261,9 +262,9 @@ static void drop_leaves_one_gap_and_says_so_there(void **state) {
     assert_memory_equal(slow->heard.buf->bytes, expected, strlen(expected));
     assert_int_equal(house.metrics.dropped[DROPPED_SLOW], 2);
     /* The one after the gap has the offset that everybody saw. */
-    const char *offset = strrchr((writer_putc(&slow->heard, '\0'), slow->heard.buf->bytes), '#');
+    writer_putc(&slow->heard, '\0');
     writer_putc(&fast->heard, '\0');
-    assert_string_equal(offset, strrchr(fast->heard.buf->bytes, '#'));
+    assert_string_equal(strrchr(slow->heard.buf->bytes, '#'), strrchr(fast->heard.buf->bytes, '#'));
 }
 
 static void each_gap_is_told_once(void **state) {
@@ -594,10 +595,15 @@ static void what_is_parked_has_not_been_seen_yet(void **state) {
     assert_true(replay_position(&r->client, m.offset, &position));
     message_deinit(&m);
     /* Who comes back with this gets both again. */
-    char expected[64];
-    struct span seen = history_offset(room_history(house.ns, SPAN("ticker")), 2, expected);
-    writer_putc(&position, '\0');
-    assert_non_null(strstr(position.buf->bytes, (expected[seen.len] = '\0', expected)));
+    char text[OFFSET_MAX];
+    struct span seen = history_offset(room_history(house.ns, SPAN("ticker")), 2, text);
+    struct span list = writer_span(&position);
+    struct span entry;
+    bool found = false;
+    while (offset_next(&list, &entry)) {
+        found = found || span_equal(entry, seen);
+    }
+    assert_true(found);
     writer_deinit(&position);
 }
 
