@@ -43,7 +43,7 @@ struct reply {
     struct span detail;      /* JSON or empty */
     /* Of a join: */
     enum replay_result replay;
-    struct span offset; /* where the membership begins; empty in a room without history */
+    struct span offset; /* where the client stands; empty in a room without history */
 };
 
 /* Where a reply goes: made by the transport for an event that wants one. answer consumes it, and

@@ -62,7 +62,7 @@ struct message {
     struct span attachments; /* binary values, packed (hub/attachments.h); where they stand in the
                                 args, {"_placeholder":true,"num":0} does */
     struct span offset;      /* "epoch:sequence", empty where the room has no history; of a REPLY to
-                                a join: where the membership begins */
+                                a join: where the client stands with it */
     struct span id;     /* JSON: the client's id of its event (REPLY), or ours of a request (EVENT);
                            empty: none */
     struct span code;   /* REPLY: an error */

@@ -290,7 +290,9 @@ int replay_join(struct client *c, struct span name, bool asked, struct span own,
     }
     c->ns->hub->metrics->replays[j->result]++;
     if (room->history) {
-        j->offset = history_offset(room->history, history_last(room->history), j->text);
+        const struct replay *r = replay_in(find(c), room);
+        uint64_t position = r ? r->cursor : history_last(room->history);
+        j->offset = history_offset(room->history, position, j->text);
     }
     return 0;
 }

@@ -11,7 +11,10 @@
 /* What became of a join. */
 struct joined {
     enum replay_result result;
-    struct span offset; /* where the membership begins; empty in a room without history */
+    /* Where the client stands before anything is replayed: wherever its connection breaks, it may
+     * come back with that, or with the offset of a later message. Empty in a room without history.
+     */
+    struct span offset;
     char text[OFFSET_MAX];
 };
 

@@ -46,7 +46,7 @@
 --- What a client's join says, with whatever else it holds. A client that comes back says in `after`
 --- (or ?after= in its URL, or Last-Event-ID) up to which offset it has seen the room. Then it gets the
 --- messages after that, as they were live, behind the reply; the reply says `recovered` and `reason` as
---- they are when the membership begins. An on_join that itself reads room:history { after = … } hands
+--- they are when the membership begins, and in `offset` where the client stands with it. An on_join that itself reads room:history { after = … } hands
 --- out what it has read: only what came after that follows.
 ---@class moonwire.JoinOptions
 ---@field join string the room's name
@@ -116,7 +116,8 @@ function client:send(data, kind) end
 
 --- Begins a membership without asking on_join. Codes: bad_room, too_many_rooms, closed. With
 --- options: what became of `after`, up to which offset the client has seen the room, as of a join that
---- the client asks for; and `offset`, where the membership begins in the room's history.
+--- the client asks for; and `offset`, where the client stands in the room's history before anything is
+--- replayed.
 ---@param room string
 ---@param options? { after: string? }
 ---@return true? joined, string|{ recovered: boolean?, reason: string?, offset: string? }|nil code_or_outcome

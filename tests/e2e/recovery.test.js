@@ -31,7 +31,7 @@ describe("a join with after", () => {
     const reply = await back.join("log:1", { after: begin });
     assert.deepEqual(reply, {
       data: { after: begin, recovered: true },
-      offset: begin.replace(/0$/, "5"),
+      offset: begin,
       recovered: true,
     });
     for (const message of missed) assert.deepEqual(await back.next(), message);
@@ -207,7 +207,7 @@ describe("a join with after", () => {
     await peer.leave(room);
     // A part of it: the core goes on there.
     const part = await peer.join(room, { after: first, read: true, limit: 2 });
-    assert.deepEqual(numbersOf(part), [2, 3]);
+    assert.deepEqual([numbersOf(part), /:3$/.test(part.offset)], [[2, 3], true]);
     assert.deepEqual(await take(peer, 4), numbers(4, 7));
     await peer.leave(room);
     // The newest ones are no answer to what was missed; nor is another room's log.
@@ -228,11 +228,11 @@ describe("a join with after", () => {
     await open();
     const room = "log:lua";
     const first = (await driver.call("many", room, 1, 1)).data;
-    const third = (await driver.call("many", room, 2, 3)).data;
+    await driver.call("many", room, 2, 3);
     const peer = await connect(server);
     peer.send({ event: "join", args: [room, { after: first }], id: "x" });
     assert.deepEqual(await take(peer, 2), [2, 3]);
-    assert.deepEqual(await peer.next(), { id: "x", args: [true, { recovered: true, offset: third }] });
+    assert.deepEqual(await peer.next(), { id: "x", args: [true, { recovered: true, offset: first }] });
     await onlyHears(peer, driver, room, 4);
     assert.deepEqual((await peer.call("join", room, {})).args[1].recovered, undefined);
     assert.equal((await peer.call("join", room, { after: first })).args[1].reason, "joined");
@@ -248,13 +248,13 @@ describe("a join with after", () => {
     await open();
     const room = "log:post";
     const first = (await driver.call("many", room, 1, 1)).data;
-    const last = (await driver.call("many", room, 2, 3)).data;
+    await driver.call("many", room, 2, 3);
     const events = await stream(server, "/?sid=new");
     const { sid } = JSON.parse((await events.next("sid")).data);
     const target = `/?sid=${sid}`;
     assert.deepEqual((await post(server, target, { join: room, after: first })).json, {
       data: { after: first, recovered: true },
-      offset: last,
+      offset: first,
       recovered: true,
     });
     assert.deepEqual(
@@ -285,7 +285,7 @@ describe("the URL", () => {
       data: {
         room: "log:1",
         data: { after: first, recovered: true },
-        offset: first.replace(/1$/, "3"),
+        offset: first,
         recovered: true,
       },
     });

@@ -40,7 +40,7 @@ class Listener {
     if (recovered === false) return this.problem(`${room} was not recovered: ${reason}`);
     if (recovered) this.comebacks++;
     else if (this.positions.has(room)) return this.problem(`${room} was joined anew`);
-    else this.positions.set(room, offset);
+    this.positions.set(room, offset);
     if (this.positions.size === this.rooms.length) this.isReady();
   }
 }
