@@ -9,6 +9,7 @@ local app = {
   rooms = {
     ["log:*"] = { history = { size = 20000 } },
     ["disk:*"] = { history = { size = 20000, durable = true } },
+    ["some:*"] = { history = { size = 3000 } },
     ["small:*"] = { history = { size = 5 } },
     ["brief:*"] = { history = { size = 100, ttl = 1 } },
   },
