@@ -3,6 +3,7 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { createHmac } = require("node:crypto");
 const fs = require("node:fs");
 const net = require("node:net");
 const path = require("node:path");
@@ -74,6 +75,48 @@ describe("the README", () => {
       assert.equal(status, 0, text);
     });
   }
+});
+
+describe("nothing is missed, as the README has it", () => {
+  const KEY = "a key of the tests, long enough for HS256";
+  const { code } = blocks.find((block) => block.code.includes("durable = true"));
+  const server = {};
+  before(async () => Object.assign(server, await serve(code, { env: { MOONWIRE_JWT_KEY: KEY } })));
+  after(() => server.stop?.());
+
+  function token(claims) {
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const text = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
+    return `${text}.${createHmac("sha256", KEY).update(text).digest("base64url")}`;
+  }
+
+  const enter = (sub) => {
+    const exp = Math.floor(Date.now() / 1000) + 600;
+    return connect(server, `/?token=${token({ sub, exp })}`);
+  };
+
+  it("who comes back after a kill gets what was missed, and then what is live", async () => {
+    let [ann, bob] = [await enter("ann"), await enter("bob")];
+    const { offset } = await ann.join("room:1");
+    await bob.join("room:1");
+    await bob.call("say", { room: "room:1", text: "one" });
+    assert.equal((await ann.next()).data, "one");
+    await ann.close();
+    const { data: second } = await bob.call("say", { room: "room:1", text: "two" });
+    await server.kill("SIGKILL");
+    await server.start();
+
+    [ann, bob] = [await enter("ann"), await enter("bob")];
+    const { data, recovered } = await ann.join("room:1", { after: offset });
+    assert.deepEqual([data, recovered], [{ history: [] }, true]);
+    assert.equal((await ann.next()).data, "one");
+    assert.deepEqual(await ann.next(), { event: "said", data: "two", room: "room:1", offset: second });
+    await bob.call("say", { room: "room:1", text: "three" });
+    assert.equal((await ann.next()).data, "three");
+    const { history } = (await bob.join("room:1")).data;
+    assert.deepEqual(history.map((each) => each.data), ["one", "two", "three"]);
+    await Promise.all([ann.close(), bob.close()]);
+  });
 });
 
 // --- the pairs --------------------------------------------------------------------------------
