@@ -19,6 +19,7 @@ struct durable {
     uint64_t used;      /* loop time, ms */
     uint64_t unwritten; /* up to here some are in memory and not on disk */
     uint32_t pending;   /* messages; each holds the room, too */
+    bool unfounded;     /* there is no such log on disk yet */
     bool lost;          /* the last commit failed: the sequences that memory gave are not on disk */
 };
 
@@ -82,7 +83,7 @@ static void finish_loading(struct loading *loading) {
     struct hub *hub = room->ns->hub;
     if (!state->epoch[0]) {
         loading->history = history_new(loading->size);
-        store_log_begin(room->durable->log, history_epoch(loading->history));
+        room->durable->unfounded = true;
     } else if (!loading->history) {
         loading->history =
             history_restore(loading->size, state->epoch, state->trimmed, state->expired);
@@ -122,7 +123,7 @@ static int write_record(struct room *room, const struct message *m, uint64_t seq
 static void write_all(struct room *room) {
     const struct message *m;
     uint64_t sequence = 0;
-    store_log_begin(room->durable->log, history_epoch(room->history));
+    store_log_begin(room->durable->log, history_epoch(room->history), room_ttl(room));
     while ((m = history_next(room->history, &sequence))) {
         if (write_record(room, m, sequence, true, NULL) != 0) {
             room->durable->unwritten = history_last(room->history);
@@ -172,10 +173,17 @@ void durable_end(struct room *room) {
     if (room->durable->pending) {
         return;
     }
-    if (room->history) {
-        store_log_begin(room->durable->log, "");
+    if (room->history && !room->durable->unfounded) {
+        store_log_begin(room->durable->log, "", 0);
     }
     durable_free(room);
+}
+
+void durable_found(struct room *room) {
+    if (room->durable->unfounded && room->history) {
+        room->durable->unfounded = false;
+        store_log_begin(room->durable->log, history_epoch(room->history), room_ttl(room));
+    }
 }
 
 void durable_touch(struct room *room) {
@@ -301,6 +309,7 @@ void commit_cancel(struct commit *commit) {
 int durable_publish(struct room *room, struct message *m, const struct except *except,
                     char *offset_text, struct commit *commit) {
     struct pending *p = memory_zalloc(sizeof *p);
+    durable_found(room);
     p->wait.done = on_committed;
     p->sequence = history_give(room->history, m, offset_text);
     int status = write_record(room, m, p->sequence, commit != NULL, &p->wait);

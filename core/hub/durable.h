@@ -20,6 +20,9 @@ void durable_free(struct room *room);
 /* As hub_publish; commit may be NULL. */
 int durable_publish(struct room *room, struct message *m, const struct except *except,
                     char *offset_text, struct commit *commit);
+/* Somebody is told where he is in the history: from now on there is one, though nothing may have
+ * been said yet. */
+void durable_found(struct room *room);
 void durable_touch(struct room *room); /* It is used: it stays in memory for a while. */
 /* Nobody has used it for a while, and all that memory has is on disk, too. */
 bool durable_is_idle(const struct room *room);

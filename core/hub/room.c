@@ -183,6 +183,9 @@ int hub_join(struct client *c, struct span name) {
     }
     struct room *room = room_get(c->ns, &c->ns->rooms, name);
     struct membership *m = room_add(room, c);
+    if (room->durable) {
+        durable_found(room);
+    }
     LIST_INSERT_HEAD(&c->rooms, m, link);
     c->room_count++;
     return 0;

@@ -173,7 +173,7 @@ static void settle(struct store *s, struct store_job *job) {
     if (job->op == STORE_CLOSE) {
         free(job->log);
     } else if (job->status == 0) {
-        s->metrics->store_records++;
+        s->metrics->store_records += job->op != STORE_BEGIN;
     } else {
         s->metrics->store_errors++;
     }
@@ -353,13 +353,14 @@ bool store_log_busy(const struct store_log *log) {
     return log->queued > 0;
 }
 
-void store_log_begin(struct store_log *log, const char *epoch) {
+void store_log_begin(struct store_log *log, const char *epoch, uint64_t ttl) {
     struct store_job *job = job_new(STORE_BEGIN, (struct span){0}, (struct span){0});
     if (log->store->stopped) {
         free(job);
         return;
     }
     job->log = log;
+    job->ttl = ttl;
     snprintf(job->epoch, sizeof job->epoch, "%s", epoch);
     queue(log->store, job);
 }

@@ -52,8 +52,9 @@ struct store_state {
 int store_log_open(struct store_log **out, struct store *s, struct span name, uint32_t limit,
                    struct store_state *state,
                    void (*visit)(uint64_t sequence, struct span bytes, void *data), void *data);
-/* Begins the log anew with this epoch: what was in it goes. To be called on one that is new. */
-void store_log_begin(struct store_log *log, const char *epoch);
+/* Begins the log anew with this epoch: what was in it goes. To be called on one that is new, which
+ * is then there, for so many ms if nothing is appended. */
+void store_log_begin(struct store_log *log, const char *epoch, uint64_t ttl);
 /* Is something of it queued? One that is not may be closed and opened again. */
 bool store_log_busy(const struct store_log *log);
 void store_log_close(struct store_log *log); /* What is queued will be written. NULL is allowed. */

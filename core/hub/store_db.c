@@ -279,12 +279,13 @@ static int begin_log(struct db *db, const struct store_job *job, struct log_list
     struct store_log *log = job->log;
     strcpy(log->epoch, job->epoch);
     log->last = log->trimmed = log->expired = 0;
-    if (!log->id) {
-        return SQLITE_OK;
+    log->ttl = job->ttl;
+    int code = SQLITE_OK;
+    if (log->id) {
+        sqlite3_stmt *s = db->statements[STATEMENT_LOG_EMPTY];
+        sqlite3_bind_int64(s, 1, log->id);
+        code = run(s);
     }
-    sqlite3_stmt *s = db->statements[STATEMENT_LOG_EMPTY];
-    sqlite3_bind_int64(s, 1, log->id);
-    int code = run(s);
     return code == SQLITE_OK ? touch(db, log, dirty) : code;
 }
 

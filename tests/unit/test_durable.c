@@ -481,6 +481,26 @@ static void who_does_not_wait_is_refused_first(void **state) {
     assert_log(h, "disk:1", "xay");
 }
 
+/* Who joins a room in which nothing was ever said is told where that is, and may come back with it.
+ */
+static void an_empty_room_keeps_its_beginning(void **state) {
+    struct house *h = *state;
+    char begin[OFFSET_MAX], asked[OFFSET_MAX];
+    (void)history_offset(room_history(h->ns, SPAN("disk:asked")), 0, asked);
+    (void)listen_to(h, "disk:1", NULL);
+    (void)history_offset(room_history(h->ns, SPAN("disk:1")), 0, begin);
+    leave_all(h);
+    commit_all(h);
+    pass(h, IDLE);
+    assert_false(in_memory(h, "disk:1"));
+    say(h, "disk:1", "a");
+    assert_int_equal(status_after(h, "disk:1", begin), HISTORY_OK);
+    rebuild(h);
+    assert_log(h, "disk:1", "a");
+    assert_int_equal(status_after(h, "disk:1", begin), HISTORY_OK);
+    assert_int_equal(status_after(h, "disk:asked", asked), HISTORY_EPOCH); /* nobody was there */
+}
+
 static void what_is_over_is_over_on_disk_too(void **state) {
     struct house *h = *state;
     char offset[OFFSET_MAX], last[OFFSET_MAX];
@@ -625,6 +645,7 @@ int main(void) {
         TEST(rooms_of_all_kinds_are_told_once),
         TEST(who_is_not_there_is_not_in_memory),
         TEST(who_does_not_wait_is_refused_first),
+        TEST(an_empty_room_keeps_its_beginning),
         TEST(what_is_over_is_over_on_disk_too),
         TEST(a_reload_keeps_what_can_be_kept),
         TEST(a_room_whose_history_goes_still_tells_what_was_said),

@@ -147,7 +147,7 @@ static void fill(struct fixture *f, const char *name, uint64_t from, uint64_t to
     struct store_log *log = open_log(f, name, 100, &state);
     writer_clear(&f->read);
     if (!state.epoch[0]) {
-        store_log_begin(log, "epoch-1");
+        store_log_begin(log, "epoch-1", HOUR);
     }
     for (uint64_t i = from; i <= to; i++) {
         char bytes[24];
@@ -202,7 +202,7 @@ static void what_is_queued_is_committed_at_the_end(void **state) {
         {{on_done}, f, "a", false}, {{on_done}, f, "b", false}, {{on_done}, f, "c", false}};
     open_store(f);
     struct store_log *log = open_log(f, "room", 3, &at);
-    store_log_begin(log, "e");
+    store_log_begin(log, "e", HOUR);
     for (uint64_t i = 0; i < 3; i++) {
         assert_int_equal(append(log, i + 1, "x", 0, &w[i].wait), 0);
     }
@@ -230,7 +230,7 @@ static void a_log_is_trimmed_and_begun_anew(void **state) {
     log = open_log(f, "room", 100, &at);
     assert_text(&f->read, "4:r4 5:r5 9:nine ");
     assert_int_equal(at.trimmed, 3);
-    store_log_begin(log, "epoch-2");
+    store_log_begin(log, "epoch-2", HOUR);
     assert_int_equal(append(log, 1, "new", 0, NULL), 0);
     store_log_close(log);
     shut(f);
