@@ -99,6 +99,10 @@ struct app {
     void (*on_auth)(struct app *app, struct ns *ns, struct request *r, struct span auth,
                     struct question *q);
     void (*drop_session)(struct app *app, void *script);
+    /* In place of on_auth: a client comes back to the session that it had (hub/recovery.h), of
+     * which `script` is the app's part; NULL: it kept none. `auth` as above. False: its identity
+     * has ended, and script is still the app's. */
+    bool (*on_return)(struct app *app, void *script, struct request *r, struct span auth);
 
     /* One client's line: events are handled one after another. on_message, on_event, on_join and
      * on_leave have always taken what they were given, answer in time whatever they return, and

@@ -3,6 +3,7 @@
  * publish.c. */
 #include "base/memory.h"
 #include "base/random.h"
+#include "hub/recovery.h"
 #include "hub/replay.h"
 #include "hub/slow.h"
 
@@ -42,6 +43,8 @@ void client_open(struct client *c, struct ns *ns, const char *user_id) {
     c->closing = NULL;
     c->apart = 0;
     c->room_count = 0;
+    c->renamed = c->kept = false;
+    c->recovery = RECOVERY_NONE;
     c->stamp = 0;
     c->rate_tokens = ns->settings ? ns->settings->burst * 1000 : 0;
     c->rate_time = (uint32_t)hub->now;
@@ -63,6 +66,9 @@ void client_closed(struct client *c, const char *reason) {
     closing->hooks = (struct deferred){.run = run_closing_hooks};
     closing->client = c;
     memcpy(closing->reason, reason, size);
+    if (c->kept) {
+        recovery_closing(c);
+    }
     slow_forget(c);
     c->apart = APART_CLOSING;
     c->closing = closing;
@@ -72,6 +78,9 @@ void client_closed(struct client *c, const char *reason) {
 void client_disconnect(struct client *c, int code, const char *reason) {
     if (c->closing) {
         return;
+    }
+    if (code) {
+        recovery_forget(c);
     }
     client_closed(c, reason);
     c->ops->close(c, code, reason);
@@ -92,6 +101,9 @@ void client_drained(struct client *c) {
     if (c->ns->hub->replayers && !c->closing) {
         replay_start(c);
     }
+    if (c->kept && !c->closing) {
+        recovery_drained(c);
+    }
 }
 
 void client_end_connection(struct client *c, int code, const char *reason) {
@@ -102,9 +114,34 @@ void client_end_connection(struct client *c, int code, const char *reason) {
     }
 }
 
+/* The entry of a client whose id names another slot than its own, by the nonce, which both have. */
+struct renamed {
+    UT_hash_handle hh;
+    uint64_t nonce;
+    uint32_t slot; /* in the id */
+    struct client *client;
+};
+
+static struct renamed *find_renamed(const struct hub *hub, uint64_t nonce) {
+    struct renamed *renamed;
+    HASH_FIND(hh, hub->renamed, &nonce, sizeof nonce, renamed);
+    return renamed;
+}
+
+static void forget_name(struct client *c) {
+    struct renamed *renamed = c->renamed ? find_renamed(c->ns->hub, c->nonce) : NULL;
+    if (renamed) {
+        HASH_DEL(c->ns->hub->renamed, renamed);
+        free(renamed);
+    }
+}
+
 void client_release(struct client *c) {
     struct ns *ns = c->ns;
     struct membership *m;
+    if (c->kept) {
+        recovery_released(c);
+    }
     while ((m = LIST_FIRST(&c->rooms))) {
         LIST_REMOVE(m, link);
         room_release(m);
@@ -112,6 +149,7 @@ void client_release(struct client *c) {
     if (c->user) {
         room_release(c->user);
     }
+    forget_name(c);
     slots_remove(&ns->hub->clients, c->slot);
     free(c->closing);
     c->ops->free(c);
@@ -130,9 +168,37 @@ struct id_bytes {
 } __attribute__((packed));
 
 void client_id(const struct client *c, char out[CLIENT_ID_LEN + 1]) {
-    struct id_bytes id = {.slot = c->slot, .nonce = c->nonce};
+    uint32_t slot = c->renamed ? find_renamed(c->ns->hub, c->nonce)->slot : c->slot;
+    struct id_bytes id = {.slot = slot, .nonce = c->nonce};
     base64url_encode(out, &id, sizeof id);
     out[CLIENT_ID_LEN] = '\0';
+}
+
+void client_rename(struct client *c, struct span text) {
+    struct hub *hub = c->ns->hub;
+    struct id_bytes id;
+    if (text.len != CLIENT_ID_LEN || base64_decode(&id, text) != (long)sizeof id) {
+        return;
+    }
+    c->nonce = id.nonce;
+    c->renamed = c->slot != id.slot;
+    if (c->renamed) {
+        struct renamed *renamed = memory_zalloc(sizeof *renamed);
+        renamed->nonce = id.nonce;
+        renamed->slot = id.slot;
+        renamed->client = c;
+        HASH_ADD(hh, hub->renamed, nonce, sizeof renamed->nonce, renamed);
+    }
+}
+
+/* By its slot, or as one that goes by the id of an earlier one. */
+static struct client *find_client(const struct hub *hub, const struct id_bytes *id) {
+    struct client *c = slots_get(&hub->clients, id->slot);
+    if (c && c->nonce == id->nonce && !c->renamed) {
+        return c;
+    }
+    const struct renamed *renamed = hub->renamed ? find_renamed(hub, id->nonce) : NULL;
+    return renamed && renamed->slot == id->slot ? renamed->client : NULL;
 }
 
 struct client *hub_client(struct hub *hub, struct span text) {
@@ -140,8 +206,8 @@ struct client *hub_client(struct hub *hub, struct span text) {
     if (text.len != CLIENT_ID_LEN || base64_decode(&id, text) != (long)sizeof id) {
         return NULL;
     }
-    struct client *c = slots_get(&hub->clients, id.slot);
-    return c && c->nonce == id.nonce && !c->closing ? c : NULL;
+    struct client *c = find_client(hub, &id);
+    return c && !c->closing ? c : NULL;
 }
 
 uint32_t hub_slot_count(const struct hub *hub) {

@@ -24,6 +24,9 @@ struct client_ops {
     ssize_t (*send)(struct client *c, const struct message *m, const struct slice *encoded);
     bool (*blocked)(const struct client *c);  /* the socket refuses bytes at the moment */
     size_t (*queued)(const struct client *c); /* the bytes now waiting */
+    /* The low bits of message->position of the last one that is in the log and was sent. NULL: the
+     * wire's clients cannot be recovered (hub/recovery.h). */
+    uint32_t (*sent)(const struct client *c);
     /* Starts to close: says goodbye in the wire's way with this code (RFC 6455 section 7.4) and
      * reason. Code 0: at once and without a word, for a reader that has stopped. */
     void (*close)(struct client *c, int code, const char *reason);
@@ -59,12 +62,15 @@ struct client {
     struct client_closing *closing; /* receives nothing more; NULL until then */
     uint32_t apart; /* 0, unless it closes or is slow (slow.h): all that a delivery looks at */
     uint32_t room_count;
-    uint64_t nonce;       /* the unguessable part of the id */
-    uint64_t stamp;       /* of the last publication that marked it; see hub_leave_out */
-    uint32_t slot;        /* in the hub's table of clients; the other part of the id */
-    uint32_t ns_index;    /* in the namespace's dense array */
-    uint32_t rate_tokens; /* in thousandths of an event */
-    uint32_t rate_time;   /* ms, wraps */
+    uint64_t nonce;        /* the unguessable part of the id */
+    uint64_t stamp;        /* of the last publication that marked it; see hub_leave_out */
+    uint32_t slot : 27;    /* in the hub's table of clients; the other part of the id, unless: */
+    uint32_t renamed : 1;  /* it goes by the id of one that was there before */
+    uint32_t kept : 1;     /* it may come back: hub/recovery knows it */
+    uint32_t recovery : 3; /* enum recovery_result: has it come back? */
+    uint32_t ns_index;     /* in the namespace's dense array */
+    uint32_t rate_tokens;  /* in thousandths of an event */
+    uint32_t rate_time;    /* ms, wraps */
 };
 
 /* The transport's side. Before client_open the transport fills in ops. */
@@ -80,13 +86,15 @@ void client_release(struct client *c);
 /* The id of its user; empty: its own is its user's. Borrowed while the client is there. */
 struct span client_user(const struct client *c);
 void client_id(const struct client *c, char out[CLIENT_ID_LEN + 1]);
+/* Before anybody knows its id: it has this one, which a client had that is there no more. */
+void client_rename(struct client *c, struct span id);
 /* To this client only, and whatever waits: replies, requests, what the core itself has to say.
  * Zero, or UV_ECANCELED when it is closing, UV_ENOBUFS when that closed it. */
 int client_send(struct client *c, struct message *m);
 /* The transport's: all output has been written after the socket had refused some, or a poll has
  * come. May send, and close the client. */
 void client_drained(struct client *c);
-/* Closes from our side: as client_closed, and ops->close. */
+/* Closes from our side: as client_closed, and ops->close. With a code it will not come back. */
 void client_disconnect(struct client *c, int code, const char *reason);
 /* The same for it and whoever shares its connection, which ends. */
 void client_end_connection(struct client *c, int code, const char *reason);

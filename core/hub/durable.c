@@ -200,7 +200,7 @@ bool durable_is_idle(const struct room *room) {
 /* --- whom a message leaves out --- */
 
 static struct left_out *keep_left_out(const struct except *except) {
-    if (!except || except->client_count + except->room_count == 0) {
+    if (!except || except->client_count + except->id_count + except->room_count == 0) {
         return NULL;
     }
     size_t bytes = 0;
@@ -210,10 +210,13 @@ static struct left_out *keep_left_out(const struct except *except) {
     struct left_out *kept = memory_zalloc(sizeof *kept);
     struct span *rooms = memory_zalloc(except->room_count * sizeof *rooms + bytes + 1);
     char *text = (char *)(rooms + except->room_count);
-    kept->id_count = except->client_count;
-    kept->ids = memory_zalloc(except->client_count * sizeof *kept->ids + 1);
+    kept->id_count = except->client_count + except->id_count;
+    kept->ids = memory_zalloc(kept->id_count * sizeof *kept->ids + 1);
     for (size_t i = 0; i < except->client_count; i++) {
         client_id(except->clients[i], kept->ids[i]);
+    }
+    for (size_t i = 0; i < except->id_count; i++) {
+        memcpy(kept->ids[except->client_count + i], except->ids[i].at, CLIENT_ID_LEN);
     }
     for (size_t i = 0; i < except->room_count; i++) {
         rooms[i] = (struct span){text, except->rooms[i].len};
@@ -229,26 +232,29 @@ static void left_out_free(struct left_out *kept) {
     if (kept) {
         free((void *)kept->except.rooms);
         free((void *)kept->except.clients);
+        free((void *)kept->except.ids);
         free(kept->ids);
         free(kept);
     }
 }
 
-/* Those of them who are still there. */
+/* Those of them who are still there, and the ids of those who may come back. */
 static const struct except *find_left_out(struct left_out *kept, struct hub *hub) {
     if (!kept) {
         return NULL;
     }
     struct client **clients = memory_zalloc((kept->id_count + 1) * sizeof(struct client *));
-    size_t count = 0;
+    struct span *ids = memory_zalloc((kept->id_count + 1) * sizeof *ids);
+    kept->except.clients = clients;
+    kept->except.ids = ids;
     for (size_t i = 0; i < kept->id_count; i++) {
         struct client *c = hub_client(hub, span_of(kept->ids[i]));
         if (c) {
-            clients[count++] = c;
+            clients[kept->except.client_count++] = c;
+        } else {
+            ids[kept->except.id_count++] = span_of(kept->ids[i]);
         }
     }
-    kept->except.clients = clients;
-    kept->except.client_count = count;
     return &kept->except;
 }
 

@@ -2,6 +2,7 @@
  * publish.c, the life of a client in client.c. */
 #include "base/memory.h"
 #include "hub/hub_internal.h"
+#include "hub/recovery.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ struct hub *hub_new(const struct config *config, struct metrics *metrics, struct
 
 static void ns_free(struct ns *ns) {
     struct room *room;
+    recovery_free(ns);
     while ((room = ns->rooms)) {
         room_free(room);
     }
@@ -65,6 +67,9 @@ void hub_sweep(struct hub *hub) {
     struct ns *next;
     for (struct ns *ns = hub->namespaces; ns; ns = next) {
         next = ns->hh.next;
+        if (ns->recovery) {
+            recovery_expire(ns);
+        }
         if (ns->refs == 0 && ns->count == 0 && !ns->rooms) {
             ns_free(ns);
         }

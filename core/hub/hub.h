@@ -36,6 +36,12 @@ struct room_policy {
     bool durable; /* the history is on disk */
 };
 
+/* Whether, and for how long, a client that has gone may come back and miss nothing. */
+struct recovery_rule {
+    uint32_t size; /* of the log, in messages; 0: off */
+    uint64_t ttl;  /* ms */
+};
+
 /* The settings of a namespace, owned by the app, swapped at a reload. */
 struct ns_settings {
     bool events;        /* protocol = "events" */
@@ -44,6 +50,7 @@ struct ns_settings {
     uint32_t rate;      /* events a second and client; 0: no limit */
     uint32_t burst;
     struct slow_rule slow; /* of messages to no room, and to rooms that no policy matches */
+    struct recovery_rule recovery;
     struct room_policy *rooms;
     size_t room_count;
     char **subprotocols; /* WebSocket, in order of preference */
@@ -108,6 +115,8 @@ bool room_is_durable(const struct ns *ns, struct span room); /* as the settings 
 struct except {
     struct client *const *clients;
     size_t client_count;
+    const struct span *ids; /* of clients that have gone and may come back */
+    size_t id_count;
     const struct span *rooms;
     size_t room_count;
 };

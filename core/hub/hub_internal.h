@@ -55,10 +55,12 @@ struct room {
     char name[];
 };
 
+struct recovery;
 struct ns {
     UT_hash_handle hh;
     struct hub *hub;
     const struct ns_settings *settings;
+    struct recovery *recovery; /* NULL: off */
     struct room *rooms;
     struct room *users;
     struct client **clients;
@@ -84,6 +86,7 @@ struct hub {
     struct replayer *replayers; /* by client: who has something to catch up with */
     struct slots clients;       /* by client->slot */
     struct slots slow;          /* what slow.c knows of a client, by client->apart - 1 */
+    struct renamed *renamed;    /* clients whose id names another slot */
     struct store *store;        /* NULL: nothing is durable */
 };
 
@@ -116,6 +119,7 @@ void replay_hold(struct room *room, const struct message *m, uint64_t stamp);
 void replay_lost(struct room *room); /* Its log is about to go. */
 void replay_left(struct client *c, const struct room *room);
 void replay_drop_client(struct client *c);
+bool replay_is_behind(const struct client *c); /* in a room */
 
 /* hub.c: a dense array of clients that grows. */
 void clients_push(struct client ***array, uint32_t *count, uint32_t *cap, struct client *c);

@@ -60,6 +60,7 @@ void message_init(struct message *m, enum message_kind kind) {
     m->argc = m->encoded_mask = 0;
     m->kind = (uint8_t)kind;
     m->flags = m->replay = 0;
+    m->position = 0;
     m->room = m->event = m->data = m->attachments = m->offset = none;
     m->id = m->code = m->detail = none;
 }
@@ -88,6 +89,7 @@ struct message *message_keep(const struct message *m) {
     struct message *kept = memory_alloc(offsetof(struct message, encoded) + bytes);
     memcpy(kept, m, offsetof(struct message, encoded));
     kept->encoded_mask = 0;
+    kept->position = 0; /* It may go out behind newer ones. */
     char *at = (char *)kept->encoded;
     kept->room = keep(&at, m->room);
     kept->event = keep(&at, m->event);

@@ -55,6 +55,7 @@ struct message {
     uint8_t flags;
     uint8_t replay; /* REPLY to a join: enum replay_result */
     uint32_t argc;
+    uint64_t position; /* in the log of a namespace with recovery; 0: none. See hub/recovery.h */
     struct span room;  /* empty: not to a room */
     struct span event; /* not escaped */
     struct span

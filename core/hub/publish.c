@@ -2,6 +2,7 @@
  * closed or freed within a fan-out: who cannot take it is marked, and goes at the end of the turn.
  */
 #include "hub/durable.h"
+#include "hub/recovery.h"
 #include "hub/slow.h"
 
 #include "base/memory.h"
@@ -66,6 +67,16 @@ uint64_t hub_leave_out(struct ns *ns, const struct except *except) {
     return stamp;
 }
 
+/* The stamp of those who are not to be told now: who is left out, and who will get there in what
+ * it is being told of the time before. */
+static uint64_t stamp_others(struct ns *ns, const struct except *except) {
+    uint64_t stamp = hub_leave_out(ns, except);
+    if (ns->recovery) {
+        recovery_hold(ns, stamp);
+    }
+    return stamp;
+}
+
 /* To all who do not bear the stamp; as deliver, of the last. Deliveries of every kind go through
  * this loop, so that it is the one place into which what a recipient costs is compiled. */
 static ssize_t fan_out(struct hub *hub, struct client *const *clients, uint32_t count,
@@ -90,11 +101,27 @@ static int send_to(struct client *c, struct message *m, const struct slow_rule *
 }
 
 int client_send(struct client *c, struct message *m) {
+    if (c->kept && !m->position && m->kind != MESSAGE_REPLY && !m->id.len) {
+        m->position = recovery_position(c);
+    }
     return send_to(c, m, NULL);
+}
+
+/* It is kept, for the client to be told when it comes back. True: or when it gets there in what it
+ * is being told already. */
+static bool note_for_client(struct client *c, struct message *m) {
+    char id[CLIENT_ID_LEN + 1];
+    struct span name = {id, CLIENT_ID_LEN};
+    client_id(c, id);
+    recovery_note(c->ns, m, PACKET_CLIENT, &name, 1, NULL);
+    return recovery_is_behind(c);
 }
 
 int hub_publish_client(struct client *c, struct message *m) {
     const struct slow_rule *rule = slow_rule_of_ns(c->ns);
+    if (c->kept && !c->closing && note_for_client(c, m)) {
+        return 0;
+    }
     return send_to(c, m, rule->policy == SLOW_CLOSE ? NULL : rule);
 }
 
@@ -106,8 +133,18 @@ static void fan_out_room(struct room *room, struct message *m, uint64_t stamp) {
     fan_out(room->ns->hub, room->members, room->count, m, stamp, slow_rule_of_room(room));
 }
 
+/* For those who are away, whether the room is there or not. */
+static void note_rooms(struct ns *ns, const struct span *names, size_t count, struct message *m,
+                       const struct except *except) {
+    if (ns->recovery) {
+        recovery_note(ns, m, PACKET_ROOMS, names, count, except);
+    }
+}
+
 void publish_to_room(struct room *room, struct message *m, const struct except *except) {
-    fan_out_room(room, m, hub_leave_out(room->ns, except));
+    struct span name = room_name(room);
+    note_rooms(room->ns, &name, 1, m, except);
+    fan_out_room(room, m, stamp_others(room->ns, except));
 }
 
 /* Finds the room, or makes it if it keeps a history. *out NULL: nobody is there and nothing is
@@ -146,6 +183,9 @@ int hub_publish(struct ns *ns, struct span name, struct message *m, const struct
     struct room *room;
     int status = find_room(ns, name, &room);
     if (status || !room) {
+        if (!status) {
+            note_rooms(ns, &name, 1, m, except);
+        }
         return status;
     }
     if (is_on_disk(room)) {
@@ -171,12 +211,11 @@ int hub_publish_durable(struct ns *ns, struct span name, struct message *m,
     return status ? status : durable_publish(room, m, except, offset_text, commit);
 }
 
-/* One of several rooms, to be delivered later: by then nobody knows any more who was told in the
- * rooms before it, so that whoever is in one of those is left out. */
-static int publish_later(struct room *room, struct message *m, const struct span *before,
-                         size_t before_count, const struct except *except) {
+/* Of one of several rooms: whoever is left out, and who is in one of the rooms before it. To be
+ * freed: its rooms. */
+static struct except except_before(const struct span *before, size_t before_count,
+                                   const struct except *except) {
     static const struct except none;
-    char offset_text[OFFSET_MAX];
     struct except all = except ? *except : none;
     struct span *rooms = memory_array(all.room_count + before_count + 1, sizeof *rooms);
     for (size_t i = 0; i < all.room_count; i++) {
@@ -187,15 +226,45 @@ static int publish_later(struct room *room, struct message *m, const struct span
     }
     all.rooms = rooms;
     all.room_count += before_count;
+    return all;
+}
+
+/* One of several rooms, to be delivered later: by then nobody knows any more who was told in the
+ * rooms before it. */
+static int publish_later(struct room *room, struct message *m, const struct span *before,
+                         size_t before_count, const struct except *except) {
+    char offset_text[OFFSET_MAX];
+    struct except all = except_before(before, before_count, except);
     int status = durable_publish(room, m, &all, offset_text, NULL);
-    free(rooms);
+    free((void *)all.rooms);
     return status;
+}
+
+/* One of several rooms, some of which are told later. */
+static void note_one(struct ns *ns, const struct span *names, size_t index, struct message *m,
+                     const struct except *except) {
+    struct except all = except_before(names, index, except);
+    note_rooms(ns, &names[index], 1, m, &all);
+    free((void *)all.rooms);
+}
+
+static bool is_any_durable(const struct ns *ns, const struct span *names, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (room_is_durable(ns, names[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, struct message *m,
                       const struct except *except) {
-    uint64_t stamp = hub_leave_out(ns, except);
+    bool one_by_one = ns->recovery && is_any_durable(ns, names, count);
     int result = 0;
+    if (!one_by_one) {
+        note_rooms(ns, names, count, m, except);
+    }
+    uint64_t stamp = stamp_others(ns, except);
     for (size_t i = 0; i < count; i++) {
         char offset_text[OFFSET_MAX];
         struct message own =
@@ -207,7 +276,13 @@ int hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, str
         if (room && is_on_disk(room)) {
             status = publish_later(room, &own, names, i, except);
             stamp_members(room, stamp);
-        } else if (room && !status) {
+            result = result ? result : status;
+            continue;
+        }
+        if (one_by_one && !status) {
+            note_one(ns, names, i, &own, except);
+        }
+        if (room && !status) {
             enter(room, names[i], &own, offset_text);
             fan_out_room(room, &own, stamp);
             stamp_members(room, stamp);
@@ -219,7 +294,10 @@ int hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, str
 }
 
 void hub_publish_ns(struct ns *ns, struct message *m, const struct except *except) {
-    fan_out(ns->hub, ns->clients, ns->count, m, hub_leave_out(ns, except), slow_rule_of_ns(ns));
+    if (ns->recovery) {
+        recovery_note(ns, m, PACKET_NAMESPACE, NULL, 0, except);
+    }
+    fan_out(ns->hub, ns->clients, ns->count, m, stamp_others(ns, except), slow_rule_of_ns(ns));
 }
 
 /* A user without an on_auth of its own is the client with that id. */
@@ -233,11 +311,14 @@ void hub_publish_user(struct ns *ns, struct span user, struct message *m,
     const struct room *connections = room_find(ns->users, user);
     const struct slow_rule *rule = slow_rule_of_ns(ns);
     struct client *lone = connections ? NULL : lone_user(ns, user);
+    if (ns->recovery) {
+        recovery_note(ns, m, PACKET_USER, &user, 1, except);
+    }
     if (connections) {
-        fan_out(ns->hub, connections->members, connections->count, m, hub_leave_out(ns, except),
+        fan_out(ns->hub, connections->members, connections->count, m, stamp_others(ns, except),
                 rule);
     } else if (lone) {
-        fan_out(ns->hub, &lone, 1, m, hub_leave_out(ns, except), rule);
+        fan_out(ns->hub, &lone, 1, m, stamp_others(ns, except), rule);
     }
 }
 

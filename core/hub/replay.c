@@ -460,6 +460,11 @@ void replay_left(struct client *c, const struct room *room) {
     }
 }
 
+bool replay_is_behind(const struct client *c) {
+    const struct replayer *state = c->ns->hub->replayers ? find(c) : NULL;
+    return state && !LIST_EMPTY(&state->replays);
+}
+
 void replay_drop_client(struct client *c) {
     struct replayer *state = find(c);
     struct replay *r;

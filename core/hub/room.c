@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "hub/durable.h"
+#include "hub/recovery.h"
 #include "hub/slow.h"
 #include "hub/store.h"
 
@@ -188,6 +189,9 @@ int hub_join(struct client *c, struct span name) {
     }
     LIST_INSERT_HEAD(&c->rooms, m, link);
     c->room_count++;
+    if (c->kept) {
+        recovery_joined(c, name);
+    }
     return 0;
 }
 
@@ -200,6 +204,9 @@ bool hub_leave(struct client *c, struct span name) {
     c->room_count--;
     slow_left(c, name);
     replay_left(c, m->room);
+    if (c->kept) {
+        recovery_left(c, name);
+    }
     room_release(m);
     return true;
 }
@@ -289,6 +296,7 @@ static void reconsider(const struct ns *ns, struct room **table) {
 
 void ns_configure(struct ns *ns, const struct ns_settings *settings) {
     ns->settings = settings;
+    recovery_configure(ns);
     reconsider(ns, &ns->rooms);
 }
 

@@ -48,6 +48,7 @@ struct slow {
     struct client *client;
     bool behind;    /* above the mark, and not drained since */
     uint64_t count; /* dropped since then */
+    uint64_t gap;   /* the position of the first that was dropped or parked since it kept up */
     struct dropped_room *rooms;
     uint32_t room_count;
     struct parked *parked;
@@ -275,6 +276,15 @@ static void park(struct slow *slow, struct slow_row *row) {
     }
 }
 
+uint64_t slow_gap(const struct client *c) {
+    const struct slow *slow = c->apart && !c->closing ? slow_of(c) : NULL;
+    return slow ? slow->gap : 0;
+}
+
+static void note_gap(struct slow *slow, const struct message *m) {
+    slow->gap = slow->gap ? slow->gap : m->position;
+}
+
 bool slow_takes(struct delivery *d, struct client *c) {
     const struct message *m = d->message;
     struct slow *slow = slow_of(c);
@@ -288,6 +298,7 @@ bool slow_takes(struct delivery *d, struct client *c) {
     }
     if (d->rule->policy == SLOW_DROP) {
         if (slow && slow->behind) {
+            note_gap(slow, m);
             drop(slow, m);
             return true;
         }
@@ -296,7 +307,9 @@ bool slow_takes(struct delivery *d, struct client *c) {
     /* Behind what is parked already, for its order. */
     if ((slow && (slow->behind || slow->parked)) || c->ops->blocked(c)) {
         d->row = d->row ? d->row : row_new(m, d->rule);
-        park(slow_begin(c), d->row);
+        slow = slow_begin(c);
+        note_gap(slow, m);
+        park(slow, d->row);
         return true;
     }
     return false;
@@ -323,7 +336,7 @@ static void flush(struct client *c) {
 static void end_if_over(struct client *c) {
     struct slow *slow = slow_of(c);
     if (slow && !slow->behind && !slow->parked) {
-        slow_end(slow);
+        slow_end(slow); /* And the gap with it. */
     }
 }
 

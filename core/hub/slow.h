@@ -41,6 +41,9 @@ void slow_drained(struct client *c);
 struct span slow_first_parked(const struct client *c, const struct room *room);
 /* Forgets what is parked of a room that the client has left. */
 void slow_left(struct client *c, struct span room);
+/* The position of the first message that it has not been sent, while later ones may have been; 0:
+ * there is none. See hub/recovery.h. */
+uint64_t slow_gap(const struct client *c);
 void slow_forget(struct client *c); /* It closes. */
 
 #endif

@@ -5,19 +5,25 @@
 
 #include "base/memory.h"
 #include "hub/attachments.h"
+#include "hub/recovery.h"
 #include "proto/sio_codec.h"
 #include "proto/sio_internal.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_NAMESPACES 32  /* of a connection */
 #define ATTACHMENTS_SIZE 4 /* times a frame's limit: what the values of one packet may have */
 
-/* A namespace that the client has asked for, while on_auth is asked. */
+/* A namespace that the client has asked for, while on_auth is asked, or while the connection that
+ * it had before has not ended. */
 struct sio_asking {
     struct question question;
-    struct sio_conn *conn; /* NULL: gone */
+    struct recovery_wait wait;
+    struct buf *presented;        /* while it waits */
+    enum recovery_result returns; /* what became of its wish to be recovered */
+    struct sio_conn *conn;        /* NULL: gone */
     struct app *app;
     struct ns *ns; /* a reference */
     LIST_ENTRY(sio_asking) link;
@@ -78,7 +84,11 @@ static void drop_pending(struct sio_conn *conn) {
 /* All clients hear of it; they stay until the app has released them. */
 static void close_clients(struct sio_conn *conn, const char *reason) {
     struct sio_client *c;
+    bool final = strcmp(reason, "parse error") == 0; /* The reference server's choice. */
     SLIST_FOREACH (c, &conn->clients, link) {
+        if (final) {
+            recovery_forget(&c->client);
+        }
         client_closed(&c->client, reason);
     }
 }
@@ -166,8 +176,9 @@ static void refuse(struct sio_conn *conn, struct span ns, struct span message, s
     writer_deinit(&text);
 }
 
-static void on_authenticated(struct question *q, const struct verdict *verdict) {
-    struct sio_asking *asking = (struct sio_asking *)q;
+/* Opens the client that is allowed, or refuses; `session`: the one that it comes back to. */
+static void conclude(struct sio_asking *asking, const struct verdict *verdict,
+                     struct recovery_session *session) {
     struct sio_conn *conn = asking->conn;
     if (conn) {
         LIST_REMOVE(asking, link);
@@ -178,14 +189,72 @@ static void on_authenticated(struct question *q, const struct verdict *verdict) 
         drop_if_idle(conn);
     }
     if (conn && verdict->allowed) {
-        sio_client_open(conn, asking->ns, verdict);
+        sio_client_open(conn, asking->ns, verdict, asking->returns, session);
     } else if (conn) {
         refuse(conn, ns_name(asking->ns), verdict->code, verdict->detail);
     } else if (verdict->allowed) {
         asking->app->drop_session(asking->app, verdict->script);
     }
     ns_unref(asking->ns);
+    buf_unref(asking->presented);
     free(asking);
+}
+
+static void on_authenticated(struct question *q, const struct verdict *verdict) {
+    conclude((struct sio_asking *)q, verdict, NULL);
+}
+
+static void recover(struct sio_asking *asking, struct recovery_session *session) {
+    struct verdict verdict = {
+        .allowed = true, .user_id = recovery_user(session), .script = recovery_script(session)};
+    conclude(asking, &verdict, session);
+}
+
+/* Finds what the client comes back to. RECOVERY_BUSY: it is asked again when that has ended. */
+static struct recovery_session *find_session(struct sio_asking *asking, struct span presented) {
+    struct app *app = asking->app;
+    struct recovery_session *session = NULL;
+    struct span pid, offset;
+    asking->returns = RECOVERY_NONE;
+    if (!recovery_is_on(asking->ns) || !sio_read_recovery(presented, &pid, &offset)) {
+        return NULL;
+    }
+    asking->returns = recovery_find(asking->ns, pid, offset, &session);
+    if (asking->returns == RECOVERY_DONE &&
+        !app->on_return(app, recovery_script(session), asking->conn->eio.request, presented)) {
+        recovery_drop(session);
+        asking->returns = RECOVERY_IDENTITY;
+        return NULL;
+    }
+    return session;
+}
+
+/* Who comes back is who it was; all others are asked who they are. */
+static void ask(struct sio_asking *asking, struct span presented) {
+    struct app *app = asking->app;
+    struct recovery_session *session = find_session(asking, presented);
+    if (asking->returns == RECOVERY_BUSY) {
+        if (!asking->presented) {
+            asking->presented = buf_copy(presented.at, presented.len);
+        }
+        recovery_take_over(session, &asking->wait);
+    } else if (session) {
+        recover(asking, session);
+    } else {
+        app->on_auth(app, asking->ns, asking->conn->eio.request, presented, &asking->question);
+    }
+}
+
+static void ask_again(struct deferred *deferred) {
+    struct sio_asking *asking =
+        (struct sio_asking *)((char *)deferred - offsetof(struct sio_asking, wait.deferred));
+    if (asking->conn) {
+        const struct buf *presented = asking->presented;
+        ask(asking, (struct span){presented->bytes, presented->len});
+    } else {
+        static const struct verdict gone;
+        conclude(asking, &gone, NULL);
+    }
 }
 
 /* Those that have left stay until their last hooks have run: they are not in the way, unless hooks
@@ -220,9 +289,10 @@ static bool connect_ns(struct sio_conn *conn, const struct sio_packet *p) {
     asking->conn = conn;
     asking->app = app;
     asking->ns = ns_ref(ns);
+    asking->wait.deferred.run = ask_again;
     LIST_INSERT_HEAD(&pending(conn)->asking, asking, link);
     conn->count++;
-    app->on_auth(app, ns, conn->eio.request, p->payload, &asking->question);
+    ask(asking, p->payload);
     return true;
 }
 
@@ -256,6 +326,7 @@ static void on_client_packet(struct sio_client *c, const struct sio_packet *p,
         app->on_answer(app, &c->client, p->number, p->args, attachments, (struct span){0});
         break;
     default:
+        recovery_forget(&c->client);
         client_closed(&c->client, "client namespace disconnect");
     }
 }

@@ -84,9 +84,14 @@ static struct slice put_payload(struct arena *arena, struct writer *text, const 
 static struct slice encode(const struct client *c, struct arena *arena, const struct message *m) {
     struct writer *text = &of_client(c)->conn->server->scratch;
     struct slice slice = {0};
+    char offset_text[OFFSET_MAX];
+    struct span offset = {0};
+    if (m->position) {
+        offset = recovery_offset(c->ns, m->position, offset_text);
+    }
     writer_clear(text);
     writer_putc(text, '4');
-    if (!sio_put_message(text, ns_name(c->ns), m)) {
+    if (!sio_put_message(text, ns_name(c->ns), m, offset)) {
         return slice;
     }
     if (c->ops->wire == WIRE_SIO_WS) {
@@ -103,9 +108,15 @@ static struct slice encode(const struct client *c, struct arena *arena, const st
 /* --- the hub's side ------------------------------------------------------------------------- */
 
 static ssize_t send_packet(struct client *c, const struct message *m, const struct slice *encoded) {
-    (void)m;
-    const struct sio_client *s = of_client(c);
+    struct sio_client *s = of_client(c);
+    if (m->position && !(m->flags & MESSAGE_VOLATILE)) {
+        s->sent = (uint32_t)m->position;
+    }
     return s->conn ? eio_send(&s->conn->eio, encoded) : UV_ECANCELED;
+}
+
+static uint32_t last_sent(const struct client *c) {
+    return of_client(c)->sent;
 }
 
 static bool is_blocked(const struct client *c) {
@@ -198,11 +209,12 @@ static void release(struct client *c) {
     free(s);
 }
 
-#define SIO_OPS(which)                                                                       \
-    {                                                                                        \
-        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked,       \
-        .queued = count_queued, .close = close_client, .close_connection = close_connection, \
-        .go_away = go_away, .shutdown = SHUTDOWN, .resume = resume, .free = release          \
+#define SIO_OPS(which)                                                                  \
+    {                                                                                   \
+        .wire = (which), .encode = encode, .send = send_packet, .blocked = is_blocked,  \
+        .queued = count_queued, .sent = last_sent, .close = close_client,               \
+        .close_connection = close_connection, .go_away = go_away, .shutdown = SHUTDOWN, \
+        .resume = resume, .free = release                                               \
     }
 
 static const struct client_ops ws_ops = SIO_OPS(WIRE_SIO_WS);
@@ -253,10 +265,27 @@ struct ack *sio_client_ack(struct sio_client *c, struct span id) {
 
 /* --- connecting ----------------------------------------------------------------------------- */
 
-void sio_client_open(struct sio_conn *conn, struct ns *ns, const struct verdict *verdict) {
+/* What the client is to present when it comes back: the session's that it is in from now on. NULL:
+ * it cannot. */
+static const char *enter_session(struct client *c, enum recovery_result returns,
+                                 struct recovery_session *session, char pid[PID_LEN + 1]) {
+    c->recovery = returns;
+    if (session) {
+        recovery_resume(session, c, pid);
+    } else if (recovery_is_on(c->ns)) {
+        recovery_begin(c, pid);
+    } else {
+        return NULL;
+    }
+    of_client(c)->sent = recovery_seen(c);
+    return pid;
+}
+
+void sio_client_open(struct sio_conn *conn, struct ns *ns, const struct verdict *verdict,
+                     enum recovery_result returns, struct recovery_session *session) {
     struct sio_client *c = memory_zalloc(sizeof *c);
     struct writer *text = &conn->server->scratch;
-    char id[CLIENT_ID_LEN + 1];
+    char id[CLIENT_ID_LEN + 1], pid_text[PID_LEN + 1];
     LIST_INIT(&c->acks);
     SLIST_INSERT_HEAD(&conn->clients, c, link);
     conn->count++;
@@ -264,9 +293,13 @@ void sio_client_open(struct sio_conn *conn, struct ns *ns, const struct verdict 
     c->client.ops = conn->eio.ws ? &ws_ops : &polling_ops;
     c->client.script = verdict->script;
     client_open(&c->client, ns, verdict->user_id);
+    const char *pid = enter_session(&c->client, returns, session, pid_text);
     client_id(&c->client, id);
     writer_clear(text);
-    sio_put_connect(text, ns_name(ns), id);
+    sio_put_connect(text, ns_name(ns), id, pid);
     eio_send_text(&conn->eio, writer_span(text));
+    if (session) {
+        recovery_replay(&c->client);
+    }
     conn->server->app->on_connect(conn->server->app, &c->client);
 }

@@ -223,6 +223,31 @@ void sio_packet_deinit(struct sio_packet *p) {
     writer_deinit(&p->scratch);
 }
 
+/* What we have given out has nothing to escape, so that the bytes between the quotes are it. */
+static void read_member(struct json_reader *r, struct span *text) {
+    struct span value;
+    *text = (struct span){0};
+    if (json_skip(r, &value) == JSON_STRING) {
+        *text = (struct span){value.at + 1, value.len - 2};
+    }
+}
+
+bool sio_read_recovery(struct span payload, struct span *pid, struct span *offset) {
+    struct json_reader r;
+    *pid = *offset = (struct span){0};
+    json_reader_init(&r, payload.at, payload.len);
+    bool good = json_next(&r) == JSON_OBJECT;
+    while (good && json_next(&r) == JSON_KEY) {
+        struct span other;
+        struct span *member = span_is(r.text, "pid")      ? pid
+                              : span_is(r.text, "offset") ? offset
+                                                          : &other;
+        read_member(&r, member);
+    }
+    json_reader_deinit(&r);
+    return pid->len > 0;
+}
+
 /* --- writing -------------------------------------------------------------------------------- */
 
 /* A name that JSON cannot say (not UTF-8) becomes an empty one: names are checked where they come
@@ -247,9 +272,13 @@ static void put_head(struct writer *out, enum sio_type type, struct span ns, str
     writer_put_span(out, id);
 }
 
-void sio_put_connect(struct writer *out, struct span ns, const char *sid) {
+void sio_put_connect(struct writer *out, struct span ns, const char *sid, const char *pid) {
     put_head(out, SIO_CONNECT, ns, (struct span){0}, 0);
-    writer_printf(out, "{\"sid\":\"%s\"}", sid);
+    writer_printf(out, "{\"sid\":\"%s\"", sid);
+    if (pid) {
+        writer_printf(out, ",\"pid\":\"%s\"", pid);
+    }
+    writer_putc(out, '}');
 }
 
 void sio_put_connect_error(struct writer *out, struct span ns, struct span message,
@@ -268,7 +297,18 @@ void sio_put_disconnect(struct writer *out, struct span ns) {
     put_head(out, SIO_DISCONNECT, ns, (struct span){0}, 0);
 }
 
-static void put_event(struct writer *out, struct span ns, const struct message *m) {
+/* The end of an event. */
+static void put_offset(struct writer *out, struct span offset) {
+    if (offset.len) {
+        writer_puts(out, ",\"");
+        writer_put_span(out, offset);
+        writer_putc(out, '"');
+    }
+    writer_putc(out, ']');
+}
+
+static void put_event(struct writer *out, struct span ns, const struct message *m,
+                      struct span offset) {
     uint32_t count = attachments_count(m->attachments);
     put_head(out, count ? SIO_BINARY_EVENT : SIO_EVENT, ns, m->id, count);
     writer_putc(out, '[');
@@ -277,7 +317,7 @@ static void put_event(struct writer *out, struct span ns, const struct message *
         writer_putc(out, ',');
         writer_put_span(out, m->data);
     }
-    writer_putc(out, ']');
+    put_offset(out, m->id.len ? (struct span){0} : offset);
 }
 
 static void put_error(struct writer *out, const struct message *m) {
@@ -306,10 +346,11 @@ static bool put_reply(struct writer *out, struct span ns, const struct message *
     return true;
 }
 
-bool sio_put_message(struct writer *out, struct span ns, const struct message *m) {
+bool sio_put_message(struct writer *out, struct span ns, const struct message *m,
+                     struct span offset) {
     switch (m->kind) {
     case MESSAGE_EVENT:
-        put_event(out, ns, m);
+        put_event(out, ns, m, offset);
         return true;
     case MESSAGE_REPLY:
         return put_reply(out, ns, m);
@@ -317,11 +358,12 @@ bool sio_put_message(struct writer *out, struct span ns, const struct message *m
         put_head(out, SIO_EVENT, ns, (struct span){0}, 0);
         writer_puts(out, "[\"message\",");
         put_string(out, m->data);
-        writer_putc(out, ']');
+        put_offset(out, offset);
         return true;
     case MESSAGE_BINARY:
         put_head(out, SIO_BINARY_EVENT, ns, (struct span){0}, 1);
-        writer_puts(out, "[\"message\",{\"_placeholder\":true,\"num\":0}]");
+        writer_puts(out, "[\"message\",{\"_placeholder\":true,\"num\":0}");
+        put_offset(out, offset);
         return true;
     }
     return false;

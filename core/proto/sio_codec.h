@@ -37,16 +37,22 @@ struct sio_packet {
  * is borrowed until sio_packet_deinit, which must follow in any case. */
 bool sio_packet_read(struct sio_packet *p, struct span text);
 void sio_packet_deinit(struct sio_packet *p);
+/* What a client that comes back says in the payload of its CONNECT: whose session it was, and the
+ * last offset that it has seen, empty if it has seen none. Borrowed. False: it says nothing. */
+bool sio_read_recovery(struct span payload, struct span *pid, struct span *offset);
 
 /* Appending packets, without Engine.IO's type. */
-void sio_put_connect(struct writer *out, struct span ns, const char *sid);
+/* pid: what the client presents when it comes back; NULL: it need not. */
+void sio_put_connect(struct writer *out, struct span ns, const char *sid, const char *pid);
 /* message and detail: text, and JSON or empty. */
 void sio_put_connect_error(struct writer *out, struct span ns, struct span message,
                            struct span detail);
 void sio_put_disconnect(struct writer *out, struct span ns);
 /* An EVENT, a REPLY (as ack), TEXT or BINARY (as an event "message"). Appends nothing, and says
  * false, where there is no packet for it: a REPLY to nothing. A BINARY itself is the packet's only
- * attachment; those of the others are m->attachments. */
-bool sio_put_message(struct writer *out, struct span ns, const struct message *m);
+ * attachment; those of the others are m->attachments. `offset` becomes the last argument of what
+ * asks for no answer, unless it is empty: base64url, digits and colons. */
+bool sio_put_message(struct writer *out, struct span ns, const struct message *m,
+                     struct span offset);
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef MOONWIRE_PROTO_SIO_INTERNAL_H
 #define MOONWIRE_PROTO_SIO_INTERNAL_H
 
-#include "hub/hub.h"
+#include "hub/recovery.h"
 #include "proto/eio.h"
 #include "proto/sio.h"
 
@@ -46,12 +46,15 @@ struct sio_client {
     struct sio_conn *conn; /* NULL: gone */
     SLIST_ENTRY(sio_client) link;
     LIST_HEAD(, sio_ack) acks; /* not answered yet */
+    uint32_t sent;             /* client_ops->sent */
     bool full;
 };
 
 /* sio_client.c */
-/* Makes the client that the verdict allows, tells it so, and the app. */
-void sio_client_open(struct sio_conn *conn, struct ns *ns, const struct verdict *verdict);
+/* Makes the client that the verdict allows, tells it so, and the app. `returns` is what became of
+ * its wish to be recovered; `session` is resumed if that is RECOVERY_DONE, and NULL otherwise. */
+void sio_client_open(struct sio_conn *conn, struct ns *ns, const struct verdict *verdict,
+                     enum recovery_result returns, struct recovery_session *session);
 void sio_client_upgrade(struct sio_client *c); /* its bytes are frames from now on */
 void sio_client_detach(struct sio_client *c);  /* its connection is gone */
 /* A reply that the app will give to the event with this id; NULL without an id. */

@@ -32,10 +32,11 @@ void audience_push_namespace(lua_State *L, struct scope *scope, int except);
 struct audience *audience_push_copy(lua_State *L, const struct audience *a);
 
 /* Whom the audience at index 1 leaves out, in memory of the caller's; NULL: nobody. Clients that
- * are gone are none. Valid while the audience is, until Lua waits. Does not raise. */
+ * are gone for good are none. Valid while the audience is, until Lua waits. Does not raise. */
 struct left_out {
     struct except except;
     struct client *clients[MAX_EXCEPT];
+    struct span ids[MAX_EXCEPT];
     struct span rooms[MAX_EXCEPT];
 };
 const struct except *audience_except(lua_State *L, struct left_out *memory);

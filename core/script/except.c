@@ -100,9 +100,12 @@ static void note(lua_State *L, struct left_out *out) {
     if (lua_type(L, -1) == LUA_TSTRING) {
         out->rooms[out->except.room_count++] = binding_span(L, -1);
     } else {
-        struct client *c = client_of(lua_touserdata(L, -1));
+        const struct client_box *box = lua_touserdata(L, -1);
+        struct client *c = client_of(box);
         if (c) {
             out->clients[out->except.client_count++] = c;
+        } else if (box->session) { /* It may come back. */
+            out->ids[out->except.id_count++] = span_of(box->id);
         }
     }
     lua_pop(L, 1);
@@ -114,7 +117,7 @@ const struct except *audience_except(lua_State *L, struct left_out *out) {
         lua_pop(L, 1);
         return NULL;
     }
-    out->except = (struct except){.clients = out->clients, .rooms = out->rooms};
+    out->except = (struct except){.clients = out->clients, .ids = out->ids, .rooms = out->rooms};
     if (kind == LUA_TUSERDATA) {
         note(L, out);
         return &out->except;

@@ -106,6 +106,13 @@ static void read_rooms(lua_State *L, struct ns_settings *settings) {
     lua_pop(L, 1);
 }
 
+static void read_recovery(lua_State *L, struct recovery_rule *rule) {
+    lua_getfield(L, -1, "recovery");
+    rule->size = (uint32_t)field_number(L, "size");
+    rule->ttl = (uint64_t)(field_number(L, "ttl") * 1000);
+    lua_pop(L, 1);
+}
+
 static void read_limits(lua_State *L, struct ns_settings *settings, const struct config *config) {
     lua_getfield(L, -1, "limits");
     settings->rate = (uint32_t)field_number(L, "rate");
@@ -157,6 +164,7 @@ static void read_handler(lua_State *L, struct handler *h, const struct config *c
     lua_getfield(L, -1, "protocol_engine");
     h->settings.engine = lua_toboolean(L, -1);
     lua_pop(L, 1);
+    read_recovery(L, &h->settings.recovery);
     read_rooms(L, &h->settings);
     read_limits(L, &h->settings, config);
     h->settings.subprotocols = read_strings(L, "subprotocols", &h->settings.subprotocol_count);

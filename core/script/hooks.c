@@ -2,6 +2,7 @@
  * version for the next. The app's functions are in hooks_http.c (requests) and session.c (clients).
  * Called by script.c. */
 #include "script/hooks.h"
+#include "hub/recovery.h"
 #include "script/audience.h"
 #include "script/auth.h"
 #include "script/expiry.h"
@@ -194,6 +195,7 @@ int hooks_open(struct script *s) {
 }
 
 void hooks_stop(struct script *s) {
+    recovery_stop(s->env.hub);
     timers_stop(s->hooks);
     expiries_stop(s->hooks);
 }

@@ -3,6 +3,7 @@
  * Uservalues: the user once it is over, client.data, a table of views made on first sight. */
 #include "script/lib_client.h"
 #include "http/request.h"
+#include "hub/recovery.h"
 #include "hub/replay.h"
 #include "script/audience.h"
 #include "script/audience_internal.h"
@@ -296,6 +297,7 @@ enum field {
     FIELD_WIRE,
     FIELD_CONNECTED,
     FIELD_RECOVERED,
+    FIELD_RECOVERY_REASON,
     FIELD_NAMESPACE,
     FIELD_PARAMS,
     FIELD_REQUEST,
@@ -303,11 +305,11 @@ enum field {
     FIELD_COUNT
 };
 static const char *const field_names[FIELD_COUNT] = {
-    "id",        "user",      "data",   "wire",    "connected",
-    "recovered", "namespace", "params", "request", "rooms"};
+    "id",        "user",   "data",    "wire", "connected", "recovered", "recovery_reason",
+    "namespace", "params", "request", "rooms"};
 
 static void push_user(lua_State *L, struct client_box *box) {
-    if (client_in(box)) {
+    if (box->session && (box->session->client || box->session->user != LUA_NOREF)) {
         session_push_user(L, box->session);
     } else if (lua_getiuservalue(L, 1, CLIENT_USER) == LUA_TNIL) {
         lua_createtable(L, 0, 1);
@@ -380,7 +382,10 @@ static void push_field(lua_State *L, struct client_box *box, enum field field) {
         lua_pushboolean(L, c && !c->closing);
         break;
     case FIELD_RECOVERED:
-        lua_pushboolean(L, 0);
+        lua_pushboolean(L, c && c->recovery == RECOVERY_DONE);
+        break;
+    case FIELD_RECOVERY_REASON:
+        lua_pushstring(L, c ? recovery_reason(c->recovery) : NULL);
         break;
     case FIELD_NAMESPACE:
         if (box->session) {

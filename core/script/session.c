@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "http/request.h"
+#include "hub/recovery.h"
 #include "hub/replay.h"
 #include "script/ask.h"
 #include "script/expiry.h"
@@ -132,6 +133,16 @@ static bool push(struct session *s, const struct item *item) {
     return room;
 }
 
+/* Its client may come back: until then nothing of it is wanted but its user and its object. */
+static void rest(struct session *s) {
+    if (s->request) {
+        request_unref(s->request);
+        s->request = NULL;
+    }
+    buf_unref(s->auth);
+    s->auth = NULL;
+}
+
 /* The item has ended, whether a handler ran or not. */
 static void finish(struct session *s) {
     uint8_t kind = s->item->kind;
@@ -144,8 +155,12 @@ static void finish(struct session *s) {
     } else if (kind == ITEM_DISCONNECT) {
         struct client *c = s->client;
         s->client = NULL;
-        s->released = true;
-        c->script = NULL;
+        if (recovery_keeps(c) && !script_in(s)->stopping) {
+            rest(s);
+        } else {
+            s->released = true;
+            c->script = NULL;
+        }
         client_release(c);
     }
     line_done(&s->line, run_item);
@@ -370,6 +385,34 @@ static struct session *session_in(struct app *app, struct client *c) {
     return session_of((struct hooks *)app, c);
 }
 
+/* client.request and what else was seen of the last connection; outside of Lua, see empty_object.
+ */
+static void forget_views(lua_State *L, struct session *s) {
+    if (s->object != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->object);
+        lua_pushnil(L);
+        lua_setiuservalue(L, -2, CLIENT_VIEWS);
+        lua_pop(L, 1);
+    }
+}
+
+static bool app_on_return(struct app *app, void *script, struct request *r, struct span auth) {
+    struct session *s = script;
+    double expires = s ? expiry_of(s) : EXPIRY_NEVER;
+    (void)app;
+    if (!s || (expires != EXPIRY_NEVER && expiry_is_over(expires))) {
+        return false;
+    }
+    if (expires != EXPIRY_NEVER) {
+        expiry_set(s, expires); /* Its client can be asked again. */
+    }
+    s->request = request_keep(r);
+    s->auth = buf_copy(auth.at, auth.len);
+    s->closed = s->stopped = false;
+    forget_views(script_in(s)->L, s);
+    return true;
+}
+
 static void app_on_connect(struct app *app, struct client *c) {
     struct session *s = session_in(app, c);
     struct item item = {.kind = ITEM_CONNECT};
@@ -423,6 +466,7 @@ static void app_on_close(struct app *app, struct client *c, const char *reason) 
 
 void session_fill_app(struct app *app) {
     app->on_connect = app_on_connect;
+    app->on_return = app_on_return;
     app->on_message = app_on_message;
     app->on_event = app_on_event;
     app->on_join = app_on_join;

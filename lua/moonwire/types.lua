@@ -8,6 +8,7 @@
 ---@field namespace? string the path where clients connect: "/" (default), "/chat", "/tenant/:id"
 ---@field protocol? "raw"|"events"|"engine.io" default: raw where on_message is there and neither events nor on_event; "engine.io": raw messages of engine.io-client
 ---@field rooms? table<string, moonwire.RoomPolicy> by a room's name, or a beginning and a star: "room:*"
+---@field recovery? boolean|moonwire.Recovery whether clients of Socket.IO may come back and miss nothing (default: false)
 ---@field limits? moonwire.Limits
 ---@field static? string|table<string, string> a folder, relative to the file, or folders by prefix
 ---@field origins? string|string[] who may call from a browser: "https://a.example", "https://*.a.example", "*"; default: the same host
@@ -60,6 +61,19 @@
 ---@field slow? moonwire.Slow what becomes of messages to members that do not read (default: limits.slow)
 ---@field key? string with slow = "latest": the field that tells rows apart
 
+--- Connection state recovery of Socket.IO. A client whose connection breaks (all ways but its own
+--- disconnect, the server's, and malformed packets) may come back within the time: it has its id, user,
+--- data and rooms again, gets the events that it missed, in order, before anything newer, and on_connect
+--- runs with client.recovered. What a room, several, a user, the namespace or the client were told, and whom
+--- that left out, counts as it was when it was said; what is volatile or asks for an answer is not repeated.
+--- The drop runs on_leave and on_disconnect; coming back asks neither on_auth nor on_join. Otherwise it
+--- is somebody new, and client.recovery_reason says why: "expired" (the time was over), "trimmed" (more
+--- was said than the log holds), "epoch" (the server has started again), "identity" (what on_auth said has
+--- ended), "skipped" (it was slow, and its policy had left something out), "invalid" (it presents nonsense).
+---@class moonwire.Recovery
+---@field size? integer messages that the namespace's log holds (default: 1000)
+---@field ttl? number seconds that a client may be away (default: 120)
+
 ---@class moonwire.Limits
 ---@field rate? integer events a second from one client; beyond it: rate_limited
 ---@field burst? integer events at once (default: rate)
@@ -95,7 +109,8 @@
 ---@field data table the app's own fields; a table from the first reading on
 ---@field wire "websocket"|"sse"|"post"|"socket.io"|"engine.io"
 ---@field connected boolean
----@field recovered boolean always false in this version
+---@field recovered boolean it has come back, and nothing is missing (see moonwire.Recovery)
+---@field recovery_reason? "invalid"|"epoch"|"expired"|"trimmed"|"skipped"|"identity" it has come back, but as somebody new
 ---@field namespace string the concrete one: "/tenant/42"
 ---@field params table<string, string> the namespace's parameters: { id = "42" }
 ---@field request moonwire.Request the one it came with, without its body

@@ -13,12 +13,13 @@ local METHODS = {
 }
 
 local TABLE_KEYS = {
-  "namespace", "protocol", "rooms", "limits", "static", "origins", "subprotocols", "events",
+  "namespace", "protocol", "rooms", "recovery", "limits", "static", "origins", "subprotocols", "events",
   "routes", "timers", table.unpack(HOOKS),
 }
 local LIMIT_KEYS = { "rate", "burst", "max_payload", "slow", "key" }
 local ROOM_KEYS = { "history", "presence", "slow", "key" }
 local HISTORY_KEYS = { "size", "ttl", "durable" }
+local RECOVERY_KEYS = { "size", "ttl" }
 local TIMER_KEYS = { "every", "run" }
 
 -- What is not in this version but is no mistake of spelling either.
@@ -186,6 +187,18 @@ local function check_history(report, where, history)
     size = size,
     ttl = check_seconds(report, where .. ".ttl", history.ttl),
     durable = history.durable == true,
+  }
+end
+
+-- How long, and over how many messages, a client of Socket.IO may be away and miss nothing.
+local function check_recovery(report, recovery)
+  if recovery == nil or recovery == false then return { size = 0, ttl = 0 } end
+  if recovery == true then recovery = {} end
+  recovery = check_table(report, "recovery", recovery)
+  check_keys(report, "recovery", recovery, RECOVERY_KEYS)
+  return {
+    size = check_integer(report, "recovery.size", recovery.size, 1, 1000000) or 1000,
+    ttl = check_seconds(report, "recovery.ttl", recovery.ttl) or 120,
   }
 end
 
@@ -384,6 +397,7 @@ local function check_handler(report, t, resolve)
     segments = segments or {},
     protocol_events = check_protocol(report, t, events),
     protocol_engine = t.protocol == "engine.io",
+    recovery = check_recovery(report, t.recovery),
     rooms = check_rooms(report, t.rooms, limits),
     limits = limits,
     origins = check_strings(report, "origins", t.origins, origin_problem),

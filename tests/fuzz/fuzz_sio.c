@@ -26,7 +26,7 @@ static void write_back(const struct sio_packet *p) {
     m.data = p->args;
     m.argc = p->args.len ? 1 : 0;
     m.id = p->id;
-    require(sio_put_message(&text, p->ns, &m));
+    require(sio_put_message(&text, p->ns, &m, (struct span){0}));
     require(sio_packet_read(&again, writer_span(&text)));
     require(again.type == (event ? SIO_EVENT : SIO_ACK));
     require(span_equal(again.ns, p->ns) && span_equal(again.id, p->id));

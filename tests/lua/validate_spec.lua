@@ -122,6 +122,24 @@ describe("rooms", function()
   end)
 end)
 
+describe("recovery", function()
+  it("is off, on with defaults, or as it says", function()
+    local function recovery(value) return check { recovery = value }.tables[1].recovery end
+    assert.same({ size = 0, ttl = 0 }, recovery(nil))
+    assert.same({ size = 0, ttl = 0 }, recovery(false))
+    assert.same({ size = 1000, ttl = 120 }, recovery(true))
+    assert.same({ size = 5, ttl = 120 }, recovery { size = 5 })
+    assert.same({ size = 1000, ttl = 0.5 }, recovery { ttl = 0.5 })
+  end)
+
+  it("has its own keys and ranges", function()
+    assert.matches('recovery.sise: unknown key; did you mean "size"?', problems { recovery = { sise = 1 } }, 1, true)
+    assert.matches("recovery.size: expected a whole number", problems { recovery = { size = 0 } }, 1, true)
+    assert.matches("recovery.ttl: expected a number of seconds", problems { recovery = { ttl = 0 } }, 1, true)
+    assert.matches("recovery: expected a table", problems { recovery = "yes" }, 1, true)
+  end)
+end)
+
 describe("limits", function()
   it("are whole numbers in their ranges", function()
     local limits = check { limits = { rate = 20, burst = 40, max_payload = 16384, slow = "close" } }

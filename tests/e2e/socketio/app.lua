@@ -121,6 +121,31 @@ function custom.events.join(client, room)
   return true
 end
 
+for _, namespace in ipairs { root, custom } do
+  local ttl = mw.env.RECOVERY_SECONDS
+  namespace.recovery = ttl and { ttl = tonumber(ttl) }
+
+  function namespace.events.keep(client, value)
+    client.data.kept = value
+    return true
+  end
+
+  function namespace.events.state(client)
+    return { id = client.id, recovered = client.recovered, kept = client.data.kept }
+  end
+
+  function namespace.events.say(client, room, count)
+    for i = 1, count do client:to(room):emit("said", i) end
+  end
+
+  function namespace.events.fleeting(client, room) client:to(room):volatile():emit("told", "fleeting") end
+
+  namespace.events["ask the room"] = function(client, room)
+    client:to(room):timeout(0.05):request("asked", 1)
+    return true
+  end
+end
+
 local admin = { namespace = "/admin", events = {} }
 
 function admin.on_auth(request)

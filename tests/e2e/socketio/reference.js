@@ -17,7 +17,29 @@ function own(rooms, id) {
   return [...rooms].filter((room) => room !== id).sort();
 }
 
+function addRecovery(socket) {
+  socket.on("keep", (value, ack) => {
+    socket.data.kept = value;
+    ack(true);
+  });
+  socket.on("state", (ack) => {
+    ack({ id: socket.id, recovered: socket.recovered, kept: socket.data.kept });
+  });
+  socket.on("say", (room, count, ack) => {
+    for (let i = 1; i <= count; i++) socket.to(room).emit("said", i);
+    ack();
+  });
+  socket.on("fleeting", (room, ack) => {
+    socket.to(room).volatile.emit("told", "fleeting");
+    ack();
+  });
+  socket.on("ask the room", (room, ack) => {
+    socket.to(room).timeout(50).emit("asked", 1, () => ack(true));
+  });
+}
+
 io.on("connection", (socket) => {
+  addRecovery(socket);
   socket.emit("welcome", socket.id);
   socket.on("disconnect", (reason) => {
     reasons.set(socket.id, reason);
@@ -91,6 +113,7 @@ io.on("connection", (socket) => {
 });
 
 io.of("/custom").on("connection", (socket) => {
+  addRecovery(socket);
   socket.on("ask", (...args) => args.pop()(...args));
   socket.on("tell", (room, ...args) => socket.to(room).emit("told", ...args));
   socket.on("join", (room, ack) => {

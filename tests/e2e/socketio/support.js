@@ -47,9 +47,16 @@ const FLAGS = {
   maxHttpBufferSize: (bytes) => ["--socketio-payload", String(bytes)],
 };
 
+// What is no flag but stands in the table, app.lua takes from the environment.
+const ENV = {
+  connectionStateRecovery: ({ maxDisconnectionDuration: ms }) => ["RECOVERY_SECONDS", String(ms / 1000)],
+};
+
 async function startMoonwire(options) {
-  const args = Object.entries(options).flatMap(([name, value]) => FLAGS[name](value));
-  const server = await startServer(APP, { args });
+  const entries = Object.entries(options);
+  const args = entries.flatMap(([name, value]) => FLAGS[name]?.(value) ?? []);
+  const env = entries.filter(([name]) => ENV[name]).map(([name, value]) => ENV[name](value));
+  const server = await startServer(APP, { args, env: Object.fromEntries(env) });
   return Object.assign(server, { kind: "moonwire", stop: () => stop(server) });
 }
 

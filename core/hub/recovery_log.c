@@ -1,0 +1,88 @@
+/* A ring of packets. What is in them is recovery.c's business, which alone calls this. */
+#include "hub/recovery_log.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+
+#include <stdlib.h>
+
+struct logged {
+    struct buf *bytes;
+    uint64_t said;
+};
+
+void recovery_log_init(struct recovery_log *log, uint32_t size) {
+    unsigned char random[EPOCH_LEN / 4 * 3];
+    *log = (struct recovery_log){.size = size, .last = 1};
+    random_bytes(random, sizeof random);
+    base64url_encode(log->epoch, random, sizeof random);
+    log->epoch[EPOCH_LEN] = '\0';
+}
+
+static struct logged *at(const struct recovery_log *log, uint32_t index) {
+    return &log->ring[(log->first + index) % log->size];
+}
+
+static void drop_oldest(struct recovery_log *log) {
+    buf_unref(at(log, 0)->bytes);
+    log->first = (log->first + 1) % log->size;
+    log->count--;
+}
+
+void recovery_log_deinit(struct recovery_log *log) {
+    while (log->count) {
+        drop_oldest(log);
+    }
+    free(log->ring);
+    log->ring = NULL;
+}
+
+void recovery_log_resize(struct recovery_log *log, uint32_t size) {
+    if (size == log->size) {
+        return;
+    }
+    while (log->count > size) {
+        drop_oldest(log);
+    }
+    if (log->ring) {
+        struct logged *ring = memory_array(size, sizeof *ring);
+        for (uint32_t i = 0; i < log->count; i++) {
+            ring[i] = *at(log, i);
+        }
+        free(log->ring);
+        log->ring = ring;
+    }
+    log->size = size;
+    log->first = 0;
+}
+
+void recovery_log_append(struct recovery_log *log, struct buf *bytes, uint64_t now) {
+    if (!log->ring) {
+        log->ring = memory_array(log->size, sizeof *log->ring);
+    }
+    if (log->count == log->size) {
+        drop_oldest(log);
+    }
+    *at(log, log->count) = (struct logged){bytes, now};
+    log->count++;
+    log->last++;
+}
+
+void recovery_log_trim(struct recovery_log *log, uint64_t before) {
+    while (log->count && at(log, 0)->said < before) {
+        drop_oldest(log);
+    }
+}
+
+uint64_t recovery_log_oldest(const struct recovery_log *log) {
+    return log->last - log->count + 1;
+}
+
+struct span recovery_log_at(const struct recovery_log *log, uint64_t position) {
+    uint64_t oldest = recovery_log_oldest(log);
+    if (position < oldest || position > log->last) {
+        return (struct span){0};
+    }
+    const struct buf *bytes = at(log, (uint32_t)(position - oldest))->bytes;
+    return (struct span){bytes->bytes, bytes->len};
+}
