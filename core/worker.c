@@ -142,7 +142,7 @@ static void end_service(struct worker *w) {
     if (w->script) {
         eio_server_drain(&w->routing.engine);
     }
-    conn_abort_all(&w->io);
+    io_abort_conns(&w->io);
     io_end_turn(&w->io);
     if (w->script) {
         script_stop(w->script);

@@ -29,7 +29,7 @@ struct conn_rare {
     uint32_t more_count;
     uint32_t more_cap;
     size_t more_bytes;
-    struct conn_blocked *blocked; /* a write that the socket took only a part of */
+    struct conn_blocked *blocked; /* what the socket did not take at once */
     struct conn_finish *finish;   /* while finishing */
     struct buf *stash;            /* read while paused */
     size_t stash_off;             /* what of it has been handled */
@@ -37,7 +37,8 @@ struct conn_rare {
 };
 
 struct conn {
-    uv_tcp_t tcp;
+    int fd;
+    uint32_t slot; /* among io's conns */
     const struct conn_handler *handler;
     void *owner; /* the handler's */
     struct io *io;
@@ -52,12 +53,14 @@ struct conn {
     unsigned closed : 1;    /* nothing more goes in or out */
     unsigned feeding : 1;   /* the stash is being handled */
     unsigned own_tail : 1;  /* the last slice is a buf of ours that may grow */
+    unsigned watched : 8;   /* what epoll wakes us for: EPOLLIN, EPOLLOUT */
 };
 
-/* Takes over an accepted connection on io's loop; reading starts at once. The conn frees itself
- * after on_close. NULL: there was none to accept any more. */
-struct conn *conn_accept(struct io *io, uv_stream_t *server, const struct conn_handler *handler,
-                         void *owner);
+/* Takes over a connected socket that does not block; reading starts at once. The conn frees itself
+ * after on_close. */
+struct conn *conn_new(struct io *io, int fd);
+/* For io.c: epoll has these events to tell. */
+void conn_ready(struct conn *conn, uint32_t events);
 /* An upgrade: later bytes and events go to the new handler. The rest of the bytes being handled is
  * the caller's to pass on. If the peer has ended already, on_end follows at the end of the turn. */
 void conn_set_handler(struct conn *conn, const struct conn_handler *handler, void *owner);
@@ -83,8 +86,6 @@ void conn_resume(struct conn *conn);
  * the connection and could take the last answer with it (RFC 9112 section 9.6). */
 void conn_finish(struct conn *conn);
 void conn_abort(struct conn *conn, int error); /* Drops what is queued and closes. */
-/* Aborts every conn of this worker, for its end. Listeners have been stopped before. */
-void conn_abort_all(struct io *io);
 bool conn_is_closed(
     const struct conn *conn); /* finish or abort has been called, or the peer is gone */
 /* The peer's address as text into `out` (at least 46 bytes); "" if unknown. */

@@ -5,9 +5,13 @@
 
 #include "base/memory.h"
 #include "net/conn.h"
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #define READ_SIZE 65536
+#define READY_MAX 1024 /* sockets in one turn; the others are told of in the next */
 #define FLUSH_NOW 65536
 
 /* Closed hooks may dirty conns, whose flush may close conns, and so on. What is left after this
@@ -46,8 +50,60 @@ static void wake(struct io *io) {
         uv_idle_start(&io->idle, on_idle);
 }
 
+/* --- sockets -------------------------------------------------------------------------------- */
+
+/* No conn is freed in here, so that what epoll has named stays there. */
+static void on_readable(uv_poll_t *poll, int status, int events) {
+    struct io *io = poll->data;
+    struct epoll_event ready[READY_MAX];
+    (void)status;
+    (void)events;
+    int count = epoll_wait(io->epoll, ready, READY_MAX, 0);
+    for (int i = 0; i < count; i++)
+        conn_ready(ready[i].data.ptr, ready[i].events);
+}
+
+static int start_epoll(struct io *io) {
+    io->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (io->epoll < 0)
+        return -errno;
+    int error = uv_poll_init(io->loop, &io->readable, io->epoll);
+    if (error) {
+        close(io->epoll);
+        return error;
+    }
+    io->readable.data = io;
+    uv_poll_start(&io->readable, UV_READABLE, on_readable);
+    uv_unref((uv_handle_t *)&io->readable);
+    return 0;
+}
+
+void io_add_conn(struct io *io, struct conn *conn) {
+    uv_ref((uv_handle_t *)&io->readable);
+    conn->slot = slots_add(&io->conns, conn);
+}
+
+void io_remove_conn(struct io *io, struct conn *conn) {
+    slots_remove(&io->conns, conn->slot);
+    if (!slots_count(&io->conns))
+        uv_unref((uv_handle_t *)&io->readable);
+}
+
+void io_abort_conns(struct io *io) {
+    for (uint32_t i = 0; i < io->conns.end; i++) {
+        struct conn *conn = slots_get(&io->conns, i);
+        if (conn)
+            conn_abort(conn, UV_ECANCELED);
+    }
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
 int io_init(struct io *io, uv_loop_t *loop, const struct config *config, struct metrics *metrics) {
     *io = (struct io){.loop = loop, .config = config, .metrics = metrics, .armed = UINT64_MAX};
+    int error = start_epoll(io);
+    if (error)
+        return error;
     arena_init(&io->arena);
     io->read_size = READ_SIZE;
     /* Whoever is above the high mark must have refused bytes. */
@@ -61,15 +117,16 @@ int io_init(struct io *io, uv_loop_t *loop, const struct config *config, struct 
     uv_idle_init(loop, &io->idle);
     uv_timer_init(loop, &io->timer);
     io->prepare.data = io->idle.data = io->timer.data = io;
-    int error = uv_prepare_start(&io->prepare, on_prepare);
+    uv_prepare_start(&io->prepare, on_prepare);
     uv_unref((uv_handle_t *)&io->prepare);
-    return error;
+    return 0;
 }
 
 void io_stop(struct io *io) {
     if (io->stopped)
         return;
     io->stopped = true;
+    uv_close((uv_handle_t *)&io->readable, NULL);
     uv_close((uv_handle_t *)&io->prepare, NULL);
     uv_close((uv_handle_t *)&io->idle, NULL);
     uv_close((uv_handle_t *)&io->timer, NULL);
@@ -83,6 +140,8 @@ void io_deinit(struct io *io) {
         SLIST_REMOVE_HEAD(&io->timeouts, link);
         free(class);
     }
+    close(io->epoll);
+    slots_deinit(&io->conns);
     arena_deinit(&io->arena);
     free(io->read_buffer);
 }

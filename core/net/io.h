@@ -2,7 +2,8 @@
  * lists of timeouts, and the end of a turn. The end of a turn runs in one uv_prepare callback:
  * closed hooks, then flush, repeated until both lists are empty or a bound is reached; a
  * no-op uv_idle keeps poll from sleeping while anything is left. Nothing is freed within a fan-out:
- * closing marks, the end of the turn frees. */
+ * closing marks, the end of the turn frees. The conns' sockets stand in an epoll set of io's own,
+ * which libuv watches as one descriptor: README.md says why. */
 #ifndef MOONWIRE_NET_IO_H
 #define MOONWIRE_NET_IO_H
 
@@ -10,6 +11,7 @@
 #include "base/config.h"
 #include "base/deferred.h"
 #include "base/metrics.h"
+#include "base/slots.h"
 #include <sys/queue.h>
 #include <uv.h>
 
@@ -31,8 +33,11 @@ struct io {
     struct metrics *metrics;
     struct arena arena;
     char *read_buffer;
-    size_t read_size; /* 64 KiB */
-    size_t flush_now; /* bytes pending that a conn does not keep until the end of the turn */
+    size_t read_size;   /* 64 KiB */
+    size_t flush_now;   /* bytes pending that a conn does not keep until the end of the turn */
+    int epoll;          /* the set in which all conns' sockets stand, */
+    uv_poll_t readable; /* which libuv watches as one descriptor */
+    struct slots conns;
     uv_prepare_t prepare;
     uv_idle_t idle;
     uv_timer_t timer;
@@ -54,6 +59,12 @@ void io_deinit(struct io *io); /* After that. */
 void io_defer_closed(struct io *io, struct deferred *deferred);
 void io_end_turn(struct io *io); /* Also called by itself: at shutdown, and by tests. */
 void io_mark_dirty(struct io *io, struct conn *conn); /* For conn.c: it has output to flush. */
+
+/* For conn.c: while there is a conn the loop does not end. */
+void io_add_conn(struct io *io, struct conn *conn);
+void io_remove_conn(struct io *io, struct conn *conn);
+/* Aborts every conn of this worker, for its end. Listeners have been stopped before. */
+void io_abort_conns(struct io *io);
 
 /* (Re)starts: expires after `duration` ms (0 counts as 1) unless restarted or stopped. Exact to the
  * loop's millisecond. */

@@ -155,7 +155,7 @@ static size_t fill(struct end *e) {
     struct buf *piece = pattern(65536);
     size_t total = 0;
     int small = 16384; /* So that the socket's own buffers do not take everything. */
-    uv_send_buffer_size((uv_handle_t *)&e->conn->tcp, &small);
+    assert_int_equal(setsockopt(e->conn->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     while (!conn_blocked(e->conn)) {
         write_buf(e, piece);
         total += piece->len;
@@ -206,7 +206,7 @@ static void test_short_write_copies_small_slices_out(void **state) {
     end_open(&e);
     remote_read(e.client, false);
     int small = 16384;
-    uv_send_buffer_size((uv_handle_t *)&e.conn->tcp, &small);
+    assert_int_equal(setsockopt(e.conn->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     size_t total = 0;
     while (!conn_blocked(e.conn)) { /* Arena slices only, several to a flush. */
         struct buf *bytes = pattern(5000);
@@ -273,6 +273,35 @@ static void test_pause_keeps_the_rest_and_resume_feeds_it_in_order(void **state)
     RUN_UNTIL(&e.f, writer_len(&e.got) == bytes->len + 5);
     assert_null(e.conn->rare->stash);
     buf_unref(bytes);
+    end_deinit(&e);
+}
+
+/* epoll tells of errors whether asked or not: the socket must leave the set, or the loop spins. */
+static void test_reset_while_paused_is_heard_on_resume(void **state) {
+    (void)state;
+    struct end e;
+    end_open(&e);
+    conn_pause(e.conn, NULL, 0);
+    assert_int_not_equal(e.conn->watched, 0); /* Nothing has come in vain yet. */
+    remote_reset(e.client);
+    RUN_UNTIL(&e.f, e.conn->watched == 0);
+    assert_int_equal(e.closes, 0);
+    conn_resume(e.conn);
+    RUN_UNTIL(&e.f, e.closes == 1);
+    assert_int_equal(e.error, UV_ECONNRESET);
+    end_deinit(&e);
+}
+
+static void test_nothing_is_asked_of_a_peer_that_has_ended(void **state) {
+    (void)state;
+    struct end e;
+    end_open(&e);
+    conn_set_handler(e.conn, &half_open, &e);
+    remote_half_close(&e.f, e.client);
+    RUN_UNTIL(&e.f, e.ends == 1 && e.conn->watched == 0);
+    assert_int_equal(conn_write_bytes(e.conn, "late", 4), 4);
+    RUN_UNTIL(&e.f, received(&e) == 4);
+    conn_finish(e.conn);
     end_deinit(&e);
 }
 
@@ -599,6 +628,8 @@ int main(void) {
         cmocka_unit_test(test_short_write_copies_small_slices_out),
         cmocka_unit_test(test_hard_limit_aborts),
         cmocka_unit_test(test_pause_keeps_the_rest_and_resume_feeds_it_in_order),
+        cmocka_unit_test(test_reset_while_paused_is_heard_on_resume),
+        cmocka_unit_test(test_nothing_is_asked_of_a_peer_that_has_ended),
         cmocka_unit_test(test_resume_within_on_data_does_not_recurse),
         cmocka_unit_test(test_what_was_kept_comes_in_pieces_of_the_read_buffer),
         cmocka_unit_test(test_abort_while_the_stash_is_handled),
