@@ -1,22 +1,22 @@
 /*
- * The load generator of scripts/bench. It opens WebSockets to a server on loopback, sends numbered
+ * The load generator of scripts/bench. It opens connections to a server on loopback, sends numbered
  * messages, checks every byte that comes back, and prints one JSON object with what it cost: time,
  * and the CPU time of the server's process from the kernel's own clock for that process. A lost,
  * repeated, reordered or altered message ends it with status 1. It judges nothing and compares
- * nothing; bench.js does.
+ * nothing; bench.js does. options.c has the command line.
  *
  *   echo     each connection keeps `in-flight` messages under way and expects them back in order
- *   room     one member sends bursts of `in-flight`; every member must get every message in order
+ *   room     senders send bursts of `in-flight`; every member must get every message, those of one
+ *            sender in order; a sender's next burst begins when all have its last
+ *   latency  an echo at a fixed rate: how long after the moment when it was due is a message back
  *   idle     opens the connections, prints the result, and holds them until its input ends
  *   connect  opens the connections and closes them
- *
- * A message is a text frame, or with --protocol socketio the event "m" with one string.
  */
-#include "sio.h"
+#include "load.h"
+#include "sse_client.h"
 #include "ws_client.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,35 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEADER = 16, PATTERN_STEPS = 61, EVENTS = 512, HANDSHAKES_AT_ONCE = 64 };
-
-enum mode { MODE_ECHO, MODE_ROOM, MODE_IDLE, MODE_CONNECT };
-static const char *const mode_names[] = {"echo", "room", "idle", "connect"};
-
-struct sample {
-    double wall, server_cpu, own_cpu; /* seconds */
-};
-
-struct load {
-    enum mode mode;
-    bool socketio;
-    int port;
-    pid_t pid;
-    size_t connections, in_flight, size;
-    uint64_t messages, warmup;
-    double timeout, deadline;
-
-    struct ws_io io;
-    struct ws_client *clients;
-    size_t open, closed, started;
-    bool running;     /* a phase is under way: answers are followed by new messages */
-    uint64_t goal;    /* messages that each sender has sent when the phase ends */
-    uint64_t missing; /* deliveries that the phase (echo) or the burst (room) waits for */
-    unsigned char *packet, *payload; /* a frame's content, and the place of the payload in it */
-    size_t packet_len;
-    unsigned char *frames, *pattern;
-    struct sample opening, measured;
-};
+enum { HEADER = 16, PATTERN_STEPS = 61, EVENTS = 512, HANDSHAKES_AT_ONCE = 64, DUE_RING = 1024 };
 
 /* Clocks ------------------------------------------------------------------------------------- */
 
@@ -66,10 +38,13 @@ static double seconds(clockid_t clock) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static double now(void) {
+    return seconds(CLOCK_MONOTONIC);
+}
+
 /* The process clock counts all threads, also those that have ended, to the nanosecond. */
 static struct sample sample_now(const struct load *l) {
-    struct sample s = {.wall = seconds(CLOCK_MONOTONIC),
-                       .own_cpu = seconds(CLOCK_PROCESS_CPUTIME_ID)};
+    struct sample s = {.wall = now(), .own_cpu = seconds(CLOCK_PROCESS_CPUTIME_ID)};
     clockid_t clock;
     if (l->pid == 0)
         return s;
@@ -81,10 +56,10 @@ static struct sample sample_now(const struct load *l) {
 }
 
 static struct sample sample_since(const struct load *l, struct sample start) {
-    struct sample now = sample_now(l);
-    return (struct sample){.wall = now.wall - start.wall,
-                           .server_cpu = now.server_cpu - start.server_cpu,
-                           .own_cpu = now.own_cpu - start.own_cpu};
+    struct sample end = sample_now(l);
+    return (struct sample){.wall = end.wall - start.wall,
+                           .server_cpu = end.server_cpu - start.server_cpu,
+                           .own_cpu = end.own_cpu - start.own_cpu};
 }
 
 /* Messages ----------------------------------------------------------------------------------- */
@@ -102,60 +77,92 @@ static const unsigned char *pattern_of(const struct load *l, uint64_t sequence) 
     return l->pattern + sequence % PATTERN_STEPS;
 }
 
-static void send_messages(struct load *l, struct ws_client *c, uint64_t count) {
+static void send_messages(struct load *l, struct peer *c, uint64_t count) {
     size_t len = 0;
     for (uint64_t i = 0; i < count; i++, c->sent++) {
         put_header(l->payload, c->id, c->sent);
         memcpy(l->payload + HEADER, pattern_of(l, c->sent), l->size - HEADER);
-        len += ws_client_frame(l->frames + len, l->packet, l->packet_len);
+        len += c->wire->frame(l->frames + len, l->packet, l->packet_len);
     }
-    ws_client_send(&l->io, c, l->frames, len);
+    c->wire->send(&l->io, c, l->frames, len);
 }
 
-static void check_message(const struct load *l, const struct ws_client *c, uint32_t sender,
-                          const unsigned char *data, size_t len) {
+static struct peer *first_sender(const struct load *l) {
+    return &l->peers[l->peer_count - l->senders];
+}
+
+/* Whose message is it? A room's senders are the last peers; in an echo everybody is his own. */
+static uint32_t sender_of(const struct load *l, const struct peer *c, const unsigned char *data,
+                          size_t len) {
+    if (l->mode != MODE_ROOM)
+        return c->id;
+    char digits[7] = "";
+    memcpy(digits, data, len < 6 ? len : 6);
+    const uint32_t first = first_sender(l)->id, id = (uint32_t)strtoul(digits, NULL, 16);
+    return id - first < l->senders ? id : first;
+}
+
+static void check_message(const struct load *l, const struct peer *c, uint32_t sender,
+                          uint64_t sequence, const unsigned char *data, size_t len) {
     unsigned char expected[HEADER];
-    put_header(expected, sender, c->received);
+    put_header(expected, sender, sequence);
     if (len == l->size && memcmp(data, expected, HEADER) == 0 &&
-        memcmp(data + HEADER, pattern_of(l, c->received), len - HEADER) == 0)
+        memcmp(data + HEADER, pattern_of(l, sequence), len - HEADER) == 0)
         return;
     fail("connection %u: expected message %llu of sender %u (%.16s, %zu bytes), got \"%.*s\" "
          "(%zu bytes): lost, repeated, reordered or altered",
-         c->id, (unsigned long long)c->received, sender, expected, l->size,
+         c->id, (unsigned long long)sequence, sender, expected, l->size,
          len < HEADER ? (int)len : HEADER, data, len);
 }
 
-static struct ws_client *room_sender(const struct load *l) {
-    return &l->clients[l->connections - 1];
+static void note_latency(struct load *l, const struct peer *c) {
+    const double due = l->due[c->id * DUE_RING + c->received % DUE_RING];
+    if (l->latencies)
+        l->latencies[l->latency_count++] = (float)((now() - due) * 1e6);
 }
 
-static void on_message(struct load *l, struct ws_client *c, const unsigned char *data, size_t len) {
+static void on_message(struct load *l, struct peer *c, const unsigned char *data, size_t len) {
+    if (c->id >= l->connections)
+        return; /* what a server tells one who only sends is its own affair */
     if (!l->running || l->missing == 0)
         fail("connection %u: unexpected message \"%.*s\"", c->id, len < 64 ? (int)len : 64, data);
-    check_message(l, c, l->mode == MODE_ROOM ? room_sender(l)->id : c->id, data, len);
+    const uint32_t sender = sender_of(l, c, data, len);
+    const size_t index = l->mode == MODE_ROOM ? sender - first_sender(l)->id : 0;
+    uint64_t *received = &l->received[c->id * l->senders + index];
+    check_message(l, c, sender, *received, data, len);
+    if (l->mode == MODE_LATENCY)
+        note_latency(l, c);
+    (*received)++;
     c->received++;
     l->missing--;
+    if (l->mode == MODE_ROOM)
+        l->undelivered[index]--;
 }
 
 static uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-static void send_burst(struct load *l) {
-    struct ws_client *sender = room_sender(l);
+static void send_burst(struct load *l, size_t index) {
+    struct peer *sender = first_sender(l) + index;
     const uint64_t count = min_u64(l->in_flight, l->goal - sender->sent);
-    l->missing = count * l->connections;
+    l->undelivered[index] = count * l->connections;
     if (count > 0)
         send_messages(l, sender, count);
 }
 
-static void on_read_end(void *context, struct ws_client *c) {
+static void send_bursts(struct load *l) {
+    for (size_t i = 0; i < l->senders; i++)
+        if (l->undelivered[i] == 0)
+            send_burst(l, i);
+}
+
+static void on_read_end(void *context, struct peer *c) {
     struct load *l = context;
-    if (!l->running)
+    if (!l->running || l->mode == MODE_LATENCY)
         return;
     if (l->mode == MODE_ROOM) {
-        if (l->missing == 0)
-            send_burst(l);
+        send_bursts(l);
         return;
     }
     const uint64_t room = l->in_flight - (c->sent - c->received);
@@ -164,16 +171,19 @@ static void on_read_end(void *context, struct ws_client *c) {
         send_messages(l, c, count);
 }
 
-/* Phases ------------------------------------------------------------------------------------- */
+/* Opening and closing ------------------------------------------------------------------------ */
 
 static void start_next(struct load *l) {
-    /* The sender of a room comes last and alone: its first message follows everybody's join. */
-    const bool alone = l->mode == MODE_ROOM && l->started + 1 == l->connections;
-    if (l->started == l->connections || (alone && l->open < l->started))
+    /* The last one comes alone: when it is there, everybody else has joined. */
+    const bool alone = l->mode == MODE_ROOM && l->started + 1 == l->peer_count;
+    if (l->started == l->peer_count || (alone && l->open < l->started))
         return;
-    struct ws_client *c = &l->clients[l->started];
+    struct peer *c = &l->peers[l->started];
     c->id = (uint32_t)l->started++;
-    ws_client_open(&l->io, c, l->port);
+    const bool apart = c->id >= l->connections;
+    c->wire = apart ? &ws_wire : l->wire;
+    c->path = l->sender_path && c >= first_sender(l) ? l->sender_path : l->path;
+    link_open(&l->io, c);
 }
 
 static void on_open(struct load *l) {
@@ -181,58 +191,103 @@ static void on_open(struct load *l) {
     start_next(l);
 }
 
-static void on_handshake(void *context, struct ws_client *c) {
+static void on_wire_open(void *context, struct peer *c) {
     struct load *l = context;
     (void)c;
-    if (!l->socketio)
+    if (!l->envelope->opens)
         on_open(l);
 }
 
-static void on_text(void *context, struct ws_client *c, const unsigned char *data, size_t len) {
+static void on_wire_message(void *context, struct peer *c, const unsigned char *data, size_t len) {
     struct load *l = context;
-    switch (l->socketio ? sio_receive(&l->io, c, &data, &len) : SIO_MESSAGE) {
-    case SIO_OPEN:
+    const char *reply = NULL;
+    switch (l->envelope->take(c, &data, &len, &reply)) {
+    case ENVELOPE_OPEN:
         on_open(l);
         break;
-    case SIO_MESSAGE:
+    case ENVELOPE_MESSAGE:
         on_message(l, c, data, len);
         break;
-    case SIO_NOTHING:
+    case ENVELOPE_NOTHING:
         break;
+    }
+    if (reply) {
+        unsigned char out[FRAME_HEAD_MAX + 8];
+        const unsigned char *packet = (const unsigned char *)reply;
+        c->wire->send(&l->io, c, out, c->wire->frame(out, packet, strlen(reply)));
     }
 }
 
-static void on_close(void *context, struct ws_client *c) {
+static void on_close(void *context, struct peer *c) {
     struct load *l = context;
     (void)c;
     l->closed++;
 }
 
-/* Waits for events once. Returns false when the input has ended (only watched while idle). */
-static bool turn(struct load *l) {
+/* Waits for events, at most so long. Returns false when the input has ended (only watched while
+ * idle). */
+static bool turn_within(struct load *l, int milliseconds) {
     struct epoll_event events[EVENTS];
-    const double left = l->deadline - seconds(CLOCK_MONOTONIC);
-    if (left <= 0)
-        fail("timed out after %.0f s: %zu of %zu open, %zu closed, %llu deliveries missing",
-             l->timeout, l->open, l->connections, l->closed, (unsigned long long)l->missing);
-    int n = epoll_wait(l->io.epoll, events, EVENTS, (int)(left * 1e3) + 1);
+    int n = epoll_wait(l->io.epoll, events, EVENTS, milliseconds);
     if (n < 0 && errno != EINTR)
         fail("epoll_wait: %s", strerror(errno));
     for (int i = 0; i < n; i++) {
         if (!events[i].data.ptr)
             return false;
-        ws_client_ready(&l->io, events[i].data.ptr, events[i].events);
+        link_ready(&l->io, events[i].data.ptr, events[i].events);
     }
     return true;
+}
+
+static int time_left(const struct load *l) {
+    const double left = l->deadline - now();
+    if (left <= 0)
+        fail("timed out after %.0f s: %zu of %zu open, %zu closed, %llu deliveries missing",
+             l->timeout, l->open, l->peer_count, l->closed, (unsigned long long)l->missing);
+    return (int)(left * 1e3) + 1;
+}
+
+static bool turn(struct load *l) {
+    return turn_within(l, time_left(l));
 }
 
 static void open_all(struct load *l) {
     const struct sample start = sample_now(l);
     for (size_t i = 0; i < HANDSHAKES_AT_ONCE; i++)
         start_next(l);
-    while (l->open < l->connections)
+    while (l->open < l->peer_count)
         turn(l);
     l->opening = sample_since(l, start);
+}
+
+static void hold_until_input_ends(struct load *l) {
+    struct epoll_event event = {.events = EPOLLIN};
+    if (epoll_ctl(l->io.epoll, EPOLL_CTL_ADD, STDIN_FILENO, &event) != 0)
+        fail("idle wants a pipe as its input: %s", strerror(errno));
+    while (turn_within(l, -1)) {
+    }
+    epoll_ctl(l->io.epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+    l->deadline = now() + l->timeout;
+}
+
+static void close_all(struct load *l) {
+    for (size_t i = 0; i < l->peer_count; i++) {
+        l->peers[i].wire->close(&l->io, &l->peers[i]);
+        if (i % HANDSHAKES_AT_ONCE == 0)
+            turn_within(l, 0);
+    }
+    while (l->closed < l->peer_count)
+        turn(l);
+}
+
+/* Phases ------------------------------------------------------------------------------------- */
+
+static size_t sender_count(const struct load *l) {
+    return l->mode == MODE_ROOM ? l->senders : l->connections;
+}
+
+static uint64_t deliveries_of(const struct load *l, uint64_t per_sender) {
+    return per_sender * sender_count(l) * (l->mode == MODE_ROOM ? l->connections : 1);
 }
 
 /* Each sender sends so many more messages; returns when the last one has arrived everywhere. */
@@ -240,12 +295,12 @@ static struct sample run_phase(struct load *l, uint64_t per_sender) {
     const struct sample start = sample_now(l);
     l->goal += per_sender;
     l->running = true;
+    l->missing = deliveries_of(l, per_sender);
     if (l->mode == MODE_ROOM) {
-        send_burst(l);
+        send_bursts(l);
     } else {
-        l->missing = per_sender * l->connections;
         for (size_t i = 0; i < l->connections; i++)
-            on_read_end(l, &l->clients[i]);
+            on_read_end(l, &l->peers[i]);
     }
     while (l->missing > 0)
         turn(l);
@@ -253,51 +308,88 @@ static struct sample run_phase(struct load *l, uint64_t per_sender) {
     return sample_since(l, start);
 }
 
-static void hold_until_input_ends(struct load *l) {
-    struct epoll_event event = {.events = EPOLLIN};
-    if (epoll_ctl(l->io.epoll, EPOLL_CTL_ADD, STDIN_FILENO, &event) != 0)
-        fail("idle wants a pipe as its input: %s", strerror(errno));
-    while (turn(l)) {
-    }
-    epoll_ctl(l->io.epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+static void send_due(struct load *l, uint64_t n, double due) {
+    struct peer *c = &l->peers[n % l->connections];
+    if (c->sent - c->received >= DUE_RING)
+        fail("connection %u: %d messages without an answer", c->id, DUE_RING);
+    l->due[c->id * DUE_RING + c->sent % DUE_RING] = due;
+    send_messages(l, c, 1);
 }
 
-/* The answer to our close frame comes after everything the server sent before it, so a message
- * too many cannot hide behind the end of the measurement. */
-static void close_all(struct load *l) {
-    for (size_t i = 0; i < l->connections; i++) {
-        ws_client_close(&l->io, &l->clients[i]);
-        if (i % HANDSHAKES_AT_ONCE == 0)
-            turn(l);
+/* Messages are due one after another at the rate, whether or not earlier ones are back: a server
+ * that stalls delays all that come meanwhile, and each counts. The generator does not sleep. */
+static struct sample run_at_rate(struct load *l, uint64_t per_sender) {
+    const struct sample start = sample_now(l);
+    const uint64_t count = per_sender * l->connections;
+    l->missing = count;
+    l->running = true;
+    for (uint64_t n = 0; l->missing > 0;) {
+        const double time = now();
+        for (double due; n < count && (due = start.wall + (double)n / l->rate) <= time; n++)
+            send_due(l, n, due);
+        turn_within(l, 0);
+        time_left(l);
     }
-    while (l->closed < l->connections)
-        turn(l);
+    l->running = false;
+    return sample_since(l, start);
+}
+
+static int by_value(const void *a, const void *b) {
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+static double latency_at(const struct load *l, double quantile) {
+    if (l->latency_count == 0)
+        return 0;
+    const size_t rank = (size_t)(quantile * (double)l->latency_count);
+    return l->latencies[rank < l->latency_count ? rank : l->latency_count - 1];
 }
 
 /* The program -------------------------------------------------------------------------------- */
 
 static void print_result(const struct load *l) {
-    const bool room = l->mode == MODE_ROOM;
-    const uint64_t senders = room ? 1 : l->connections;
-    const uint64_t messages = l->messages / senders * senders;
-    printf("{\"mode\":\"%s\",\"connections\":%zu,\"in_flight\":%zu,\"size\":%zu,"
-           "\"messages\":%llu,\"deliveries\":%llu,"
+    const uint64_t per_sender = l->messages / sender_count(l);
+    printf("{\"mode\":\"%s\",\"protocol\":\"%s\",\"connections\":%zu,\"in_flight\":%zu,"
+           "\"packet\":%zu,\"messages\":%llu,\"deliveries\":%llu,"
            "\"seconds\":%.6f,\"server_cpu\":%.9f,\"generator_cpu\":%.9f,"
-           "\"opening\":{\"seconds\":%.6f,\"server_cpu\":%.9f,\"generator_cpu\":%.9f}}\n",
-           mode_names[l->mode], l->connections, l->in_flight, l->size, (unsigned long long)messages,
-           (unsigned long long)(room ? messages * l->connections : messages), l->measured.wall,
+           "\"opening\":{\"seconds\":%.6f,\"server_cpu\":%.9f,\"generator_cpu\":%.9f}",
+           load_mode_name(l->mode), l->protocol, l->connections, l->in_flight, l->packet_len,
+           (unsigned long long)(per_sender * sender_count(l)),
+           (unsigned long long)deliveries_of(l, per_sender), l->measured.wall,
            l->measured.server_cpu, l->measured.own_cpu, l->opening.wall, l->opening.server_cpu,
            l->opening.own_cpu);
+    if (l->mode == MODE_LATENCY)
+        printf(",\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f", latency_at(l, 0.5), latency_at(l, 0.99),
+               latency_at(l, 0.999));
+    puts("}");
     fflush(stdout);
+}
+
+static void run_messages(struct load *l) {
+    const uint64_t warmup = l->warmup / sender_count(l), count = l->messages / sender_count(l);
+    if (l->mode != MODE_LATENCY) {
+        run_phase(l, warmup);
+        l->measured = run_phase(l, count);
+    } else {
+        run_at_rate(l, warmup);
+        l->latencies = calloc(count * l->connections + 1, sizeof *l->latencies);
+        if (!l->latencies)
+            fail("out of memory");
+        l->measured = run_at_rate(l, count);
+        qsort(l->latencies, l->latency_count, sizeof *l->latencies, by_value);
+    }
+    /* A message too many must not hide behind the end of the measurement. The answer to a
+     * WebSocket's close frame comes after all that was sent before it; other wires get one more
+     * message, which is out of order then. */
+    if (l->wire != &ws_wire)
+        run_phase(l, 1);
 }
 
 static void run(struct load *l) {
     open_all(l);
-    if (l->mode == MODE_ECHO || l->mode == MODE_ROOM) {
-        const uint64_t senders = l->mode == MODE_ROOM ? 1 : l->connections;
-        run_phase(l, l->warmup / senders);
-        l->measured = run_phase(l, l->messages / senders);
-    }
+    if (l->mode <= MODE_LATENCY)
+        run_messages(l);
     if (l->mode == MODE_IDLE) {
         print_result(l);
         hold_until_input_ends(l);
@@ -317,96 +409,63 @@ static void raise_file_limit(size_t wanted) {
 }
 
 static void prepare_packet(struct load *l) {
-    const char *head = l->socketio ? SIO_HEAD : "", *tail = l->socketio ? SIO_TAIL : "";
     char *packet;
-    int len = asprintf(&packet, "%s%*s%s", head, (int)l->size, "", tail);
+    int len = asprintf(&packet, "%s%*s%s", l->envelope->head, (int)l->size, "", l->envelope->tail);
     if (len < 0)
         fail("out of memory");
     l->packet = (uint8_t *)packet;
     l->packet_len = (size_t)len;
-    l->payload = l->packet + strlen(head);
+    l->payload = l->packet + strlen(l->envelope->head);
+}
+
+static void *zeroes(size_t count, size_t size) {
+    void *memory = calloc(count, size);
+    if (!memory)
+        fail("out of memory");
+    return memory;
+}
+
+/* Words of 2 to 9 letters, so that compression finds about as much as in what people write. No
+ * character needs an escape in a JSON string. */
+static void prepare_pattern(struct load *l) {
+    const size_t len = l->size + PATTERN_STEPS;
+    uint32_t state = 2463534242U, letters = 0;
+    l->pattern = zeroes(len, 1);
+    for (size_t i = 0; i < len; i++) {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        if (letters == 0)
+            letters = 3 + state % 8;
+        l->pattern[i] = --letters ? (unsigned char)("etaoinshrdlucmfw"[state >> 28]) : ' ';
+    }
 }
 
 static void prepare(struct load *l) {
-    if (l->port <= 0 || l->connections == 0 || l->in_flight == 0)
-        fail("bad options; see load.c");
-    if (l->size < HEADER || l->size > WS_READ_SIZE / 2 || l->connections > 28000)
-        fail("size %d to %d, connections up to 28000", HEADER, WS_READ_SIZE / 2);
-    raise_file_limit(l->connections + 16);
+    if (l->size < HEADER || l->size > READ_SIZE / 2)
+        fail("size %d to %d", HEADER, READ_SIZE / 2);
+    l->peer_count = l->connections + (l->senders_apart ? l->senders : 0);
+    raise_file_limit(l->peer_count + 16);
     l->io.epoll = epoll_create1(EPOLL_CLOEXEC);
     l->io.context = l;
-    l->io.path = l->socketio ? SIO_PATH : "/";
-    l->io.on_open = on_handshake;
-    l->io.on_message = on_text;
+    l->io.on_open = on_wire_open;
+    l->io.on_message = on_wire_message;
     l->io.on_read_end = on_read_end;
     l->io.on_close = on_close;
-    l->clients = calloc(l->connections, sizeof *l->clients);
+    l->peers = zeroes(l->peer_count, sizeof *l->peers);
+    l->received = zeroes(l->connections * l->senders, sizeof *l->received);
+    l->undelivered = zeroes(l->senders, sizeof *l->undelivered);
     prepare_packet(l);
-    l->frames = malloc(l->in_flight * (l->packet_len + WS_HEAD_MAX));
-    l->pattern = malloc(l->size + PATTERN_STEPS);
-    if (!l->clients || !l->frames || !l->pattern)
-        fail("out of memory");
-    for (size_t i = 0; i < l->size + PATTERN_STEPS; i++) {
-        const unsigned char c = (unsigned char)('A' + i % PATTERN_STEPS % 58);
-        l->pattern[i] = c == '\\' ? '/' : c; /* a JSON string needs no escape */
-    }
-    l->deadline = seconds(CLOCK_MONOTONIC) + l->timeout;
-}
-
-static enum mode mode_of(const char *name) {
-    for (int i = 0; i < 4; i++)
-        if (strcmp(name, mode_names[i]) == 0)
-            return (enum mode)i;
-    fail("mode is echo, room, idle or connect, not \"%s\"", name);
+    l->frames = zeroes(l->in_flight, l->packet_len + FRAME_HEAD_MAX);
+    prepare_pattern(l);
+    if (l->mode == MODE_LATENCY)
+        l->due = zeroes(l->connections * DUE_RING, sizeof *l->due);
+    l->deadline = now() + l->timeout;
 }
 
 int main(int argc, char **argv) {
-    static struct load l = {.connections = 1, .in_flight = 1, .size = 64, .timeout = 60};
-    static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'},        {"pid", required_argument, NULL, 'i'},
-        {"connections", required_argument, NULL, 'c'}, {"in-flight", required_argument, NULL, 'f'},
-        {"size", required_argument, NULL, 's'},        {"messages", required_argument, NULL, 'm'},
-        {"warmup", required_argument, NULL, 'w'},      {"timeout", required_argument, NULL, 't'},
-        {"protocol", required_argument, NULL, 'o'},    {0},
-    };
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (option) {
-        case 'p':
-            l.port = atoi(optarg);
-            break;
-        case 'i':
-            l.pid = atoi(optarg);
-            break;
-        case 'c':
-            l.connections = strtoul(optarg, NULL, 10);
-            break;
-        case 'f':
-            l.in_flight = strtoul(optarg, NULL, 10);
-            break;
-        case 's':
-            l.size = strtoul(optarg, NULL, 10);
-            break;
-        case 'm':
-            l.messages = strtoull(optarg, NULL, 10);
-            break;
-        case 'w':
-            l.warmup = strtoull(optarg, NULL, 10);
-            break;
-        case 't':
-            l.timeout = atof(optarg);
-            break;
-        case 'o':
-            l.socketio = strcmp(optarg, "socketio") == 0;
-            if (!l.socketio && strcmp(optarg, "websocket") != 0)
-                fail("protocol is websocket or socketio, not \"%s\"", optarg);
-            break;
-        default:
-            return 2;
-        }
-    }
-    if (optind + 1 != argc)
-        fail("usage: bench-load echo|room|idle|connect --port N [...]");
-    l.mode = mode_of(argv[optind]);
+    static struct load l;
+    load_options(&l, argc, argv);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prepare(&l);
     run(&l);

@@ -19,9 +19,9 @@ const ROOM = ['room', '--connections', '5', '--in-flight', '2', '--messages', '2
 after(stopAll);
 
 /** Runs the generator against a `ws` server whose connections are given to `serve`. */
-async function runAgainst(serve, args = ECHO) {
+async function runAgainst(serve, args = ECHO, options = {}) {
   const http = createServer().listen(0, '127.0.0.1');
-  const sockets = new WebSocketServer({ server: http });
+  const sockets = new WebSocketServer({ server: http, ...options });
   sockets.on('connection', serve);
   await once(http, 'listening');
   try {
@@ -214,4 +214,165 @@ test('Socket.IO: one altered byte is reported', async () => {
 
 test('Socket.IO: a refusal is reported', async () => {
   await assert.rejects(runAgainstSocketIo(() => {}, ECHO, { transports: ['polling'] }), /refused/);
+});
+
+const SENDERS = [...ROOM, '--senders', '2'];
+
+/** A room over `ws`; `say(members, text, number)` does the rest. */
+function roomWith(say) {
+  const members = [];
+  let number = 0;
+  return (socket) => {
+    members.push(socket);
+    socket.on('message', (data) => say(members, String(data), number++));
+  };
+}
+
+test('two senders: each one\'s order counts, not the order between them', async () => {
+  const result = await runAgainst(roomWith((members, text) => {
+    members.forEach((member, i) => setTimeout(() => member.send(text), i));
+  }), SENDERS);
+  assert.equal(result.messages, 20);
+  assert.equal(result.deliveries, 100);
+});
+
+test('two senders: a message of the second that one member gets twice is reported', async () => {
+  await assert.rejects(runAgainst(roomWith((members, text) => {
+    members.forEach((member) => member.send(text));
+    if (text.startsWith('0000040000000003')) members[1].send(text);
+  }), SENDERS), /connection 1: .*repeated|unexpected message/);
+});
+
+const DEFLATE = { perMessageDeflate: { threshold: 0 } };
+const COMPRESSED = [...ROOM, '--deflate', '--size', '1024'];
+const toAll = (members, text) => members.forEach((member) => member.send(text));
+
+test('compressed messages pass', async () => {
+  const result = await runAgainst(roomWith(toAll), COMPRESSED, DEFLATE);
+  assert.equal(result.deliveries, 100);
+});
+
+test('a server that does not agree to compress is reported', async () => {
+  await assert.rejects(runAgainst(roomWith(toAll), COMPRESSED), /no compression/);
+});
+
+test('a message that was not compressed is reported', async () => {
+  await assert.rejects(runAgainst(roomWith((members, text) => {
+    members.forEach((member) => member.send(text, { compress: false }));
+  }), COMPRESSED, DEFLATE), /not compressed/);
+});
+
+const JSON_EVENT = [...ROOM, '--protocol', 'json', '--size', '600'];
+
+/** The server of the JSON row, which `change(event)` makes say something else. */
+const jsonRoom = (change) => roomWith((members, text) => {
+  const event = JSON.parse(text);
+  event.data.hops++;
+  event.room = 'bench';
+  members.forEach((member) => member.send(JSON.stringify(change(event))));
+});
+
+test('JSON: fields in any order pass', async () => {
+  const result = await runAgainst(jsonRoom((event) => {
+    const data = Object.fromEntries(Object.entries(event.data).reverse());
+    return { event: event.event, data, room: event.room };
+  }), JSON_EVENT);
+  assert.equal(result.deliveries, 100);
+});
+
+test('JSON: a field that was not changed is reported', async () => {
+  await assert.rejects(runAgainst(jsonRoom((event) => {
+    event.data.hops = 1;
+    return event;
+  }), JSON_EVENT), /another value/);
+});
+
+test('JSON: a missing field is reported', async () => {
+  await assert.rejects(runAgainst(jsonRoom((event) => {
+    delete event.data.tags;
+    return event;
+  }), JSON_EVENT), /missing/);
+});
+
+test('JSON: one altered byte of the text is reported', async () => {
+  await assert.rejects(runAgainst(jsonRoom((event) => {
+    event.data.text = `${event.data.text.slice(0, 40)}~${event.data.text.slice(41)}`;
+    return event;
+  }), JSON_EVENT), /altered/);
+});
+
+/** Event streams, and WebSockets that speak to them; `say(streams, text, number)` does the rest. */
+async function runAgainstStreams(say) {
+  const streams = [];
+  let number = 0;
+  const http = createServer((request, response) => {
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    response.write('retry: 1000\n\n');
+    streams.push(response);
+  }).listen(0, '127.0.0.1');
+  const sockets = new WebSocketServer({ server: http });
+  sockets.on('connection', (socket) => {
+    socket.on('message', (data) => say(streams, String(data), number++));
+  });
+  await once(http, 'listening');
+  try {
+    return await runOn(http.address().port, [...ROOM, '--protocol', 'sse']);
+  } finally {
+    for (const socket of sockets.clients) socket.terminate();
+    http.closeAllConnections();
+    http.close();
+  }
+}
+
+const everyStream = (streams, block) => streams.forEach((stream) => stream.write(block));
+
+test('SSE: correct streams pass, with ids and comments', async () => {
+  const result = await runAgainstStreams((streams, text, number) => {
+    everyStream(streams, `:\n\nid: ${number}\ndata: ${text}\n\n`);
+  });
+  assert.equal(result.deliveries, 100);
+});
+
+test('SSE: a stream that misses an event is reported', async () => {
+  await assert.rejects(runAgainstStreams((streams, text, number) => {
+    everyStream(number === 9 ? streams.slice(1) : streams, `data: ${text}\n\n`);
+  }), /connection 0: .*lost|timed out/);
+});
+
+test('SSE: an event repeated after the last one is reported', async () => {
+  await assert.rejects(runAgainstStreams((streams, text, number) => {
+    everyStream(streams, `data: ${text}\n\n`);
+    if (number === 23) streams[3].write(`data: ${text}\n\n`);
+  }), /repeated|unexpected message/);
+});
+
+test('SSE: a stream that ends is reported', async () => {
+  await assert.rejects(runAgainstStreams((streams) => streams[2].end()), /connection 2: .*ended/);
+});
+
+const POLLING = [...ECHO, '--protocol', 'polling'];
+
+test('long-polling: a correct echo passes, heartbeats included', async () => {
+  const serve = (socket) => socket.on('m', (data) => setTimeout(() => socket.emit('m', data), 5));
+  const options = { pingInterval: 20, pingTimeout: 1000 };
+  const result = await runAgainstSocketIo(serve, POLLING, options);
+  assert.equal(result.deliveries, 60);
+});
+
+test('long-polling: an event repeated after the last one is reported', async () => {
+  let number = 0;
+  await assert.rejects(runAgainstSocketIo((socket) => socket.on('m', (data) => {
+    socket.emit('m', data);
+    if (number++ === 68) socket.emit('m', data);
+  }), POLLING), /repeated|unexpected message/);
+});
+
+test('at a fixed rate, every message has its latency', async () => {
+  const args = ['latency', '--connections', '3', '--rate', '500', '--messages', '150'];
+  const delay = 20;
+  const result = await runAgainst((socket) => {
+    socket.on('message', (data) => setTimeout(() => socket.send(String(data)), delay));
+  }, args);
+  assert.equal(result.deliveries, 150);
+  assert.ok(result.p50 >= (delay - 1) * 1000 && result.p50 <= result.p99 && result.p99 <= result.p999);
 });

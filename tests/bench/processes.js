@@ -2,10 +2,11 @@
 // them by its process id, whatever happens to the bench. Knows nothing about servers or rows.
 
 import { spawn } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 
 const running = new Set();
+const folders = new Set();
 
 /** The cores this process may use, as numbers. */
 export function allowedCores() {
@@ -58,8 +59,21 @@ export async function stop(child) {
   clearTimeout(force);
 }
 
+/** A folder of a program's, which goes when all have ended. */
+export function removeAtEnd(folder) {
+  folders.add(folder);
+}
+
 export async function stopAll() {
   await Promise.all([...running].map(stop));
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+}
+
+/** Seconds of CPU that the threads of a process have used, from the scheduler's own accounts. */
+export function cpu(pid) {
+  const nanoseconds = readdirSync(`/proc/${pid}/task`).map((thread) => (
+    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0])));
+  return nanoseconds.reduce((sum, own) => sum + own, 0) * 1e-9;
 }
 
 /** Resident bytes, summed from the page tables: /proc/PID/status is a cached, coarser figure. */

@@ -12,6 +12,8 @@ import { start, stop } from './processes.js';
 import { accepts, freePort, moonwire } from './servers.js';
 import { quantile } from './report.js';
 
+const SAVES = { full: 50, quick: 15 };
+
 const handler = (constant) =>
   `return { on_message = function(client) client:send("${constant}") end }\n`;
 
@@ -55,7 +57,7 @@ export async function measureReload(bench) {
     const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
     await once(socket, 'open');
     if ((await ask(socket)) !== 0) throw new Error('the first version does not answer');
-    const times = await timeSaves(socket, file, bench.saves);
+    const times = await timeSaves(socket, file, (bench.quick ? SAVES.quick : SAVES.full));
     socket.close();
     await once(socket, 'close');
     return { value: quantile(times, 0.5), p99: quantile(times, 0.99), times };

@@ -1,6 +1,4 @@
-// Turns samples into figures: medians, ratios per round, the Markdown table, and the verdict.
-
-export const IDLE_LIMIT = 1536;
+// Turns samples into figures: medians, ratios per round, the Markdown tables, and the verdict.
 
 export function quantile(values, q) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -13,20 +11,54 @@ export function median(values) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** One result for a row: samples by server, their medians, and the ratios of each round. */
-export function summarize(row, samples) {
-  const { id, title, unit, against } = row;
-  const result = { id, title, unit, against, medians: {}, ratios: {}, samples };
-  for (const [name, list] of Object.entries(samples)) {
-    if (list.length === 0) continue;
-    result.medians[name] = median(list.map((sample) => sample.value));
-    if (name === against || !samples[against]?.length) continue;
-    const ratios = list.map((sample, round) => sample.value / samples[against][round].value);
-    result.ratios[name] = {
-      median: median(ratios), least: Math.min(...ratios), most: Math.max(...ratios),
-    };
-  }
+/** The better of these servers' values in one round; undefined where one of them has none. */
+function better(row, samples, names, round) {
+  const values = names.map((name) => samples[row.id][name]?.[round]?.value);
+  if (values.includes(undefined)) return undefined;
+  return row.more ? Math.max(...values) : Math.min(...values);
+}
+
+function ratiosOf(row, target, samples) {
+  const list = samples[row.id].moonwire ?? [];
+  return list.flatMap(({ value }, round) => {
+    const base = target.row
+      ? samples[target.row]?.moonwire?.[round]?.value
+      : better(row, samples, target.of, round);
+    return base === undefined ? [] : [value / base];
+  });
+}
+
+/** What a target compares with, in words. */
+function comparison(target) {
+  if (target.below) return '–';
+  if (target.row) return `its own \`${target.row}\``;
+  return target.of.length > 1 ? `the better of ${target.of.join(' and ')}` : target.of[0];
+}
+
+function judge(row, target, samples) {
+  const values = target.below
+    ? (samples[row.id].moonwire ?? []).map(({ value }) => value)
+    : ratiosOf(row, target, samples);
+  if (values.length === 0) return null;
+  const result = {
+    against: comparison(target), ...target,
+    median: median(values), least: Math.min(...values), most: Math.max(...values),
+  };
+  if (target.below) result.met = result.median < target.below;
+  else if (target.atLeast) result.met = result.median >= target.atLeast;
+  else result.met = result.median <= target.atMost;
   return result;
+}
+
+/** One result for a row: samples by server, their medians, and what became of its targets. */
+export function summarize(row, samples) {
+  const { id, title, group, unit } = row;
+  const own = samples[id];
+  const medians = Object.fromEntries(Object.entries(own)
+    .filter(([, list]) => list.length > 0)
+    .map(([name, list]) => [name, median(list.map(({ value }) => value))]));
+  const targets = row.targets.map((target) => judge(row, target, samples)).filter(Boolean);
+  return { id, title, group, unit, medians, targets, samples: own };
 }
 
 function figure(value) {
@@ -34,32 +66,46 @@ function figure(value) {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-function cell(result, name) {
-  if (result.medians[name] === undefined) return '–';
-  const text = figure(result.medians[name]);
-  if (result.id !== 'reload') return text;
-  return `p50 ${text}, p99 ${figure(result.samples[name][0].p99)}`;
-}
-
-function ratioCell(result, name) {
-  const ratio = result.ratios[name];
-  if (!ratio) return '–';
-  return `**${ratio.median.toFixed(2)}** (${ratio.least.toFixed(2)}–${ratio.most.toFixed(2)})`;
-}
-
-/** Of rows that are given against the same server. */
-export function table(results, names) {
-  const [{ against }] = results;
-  const others = names.includes(against) ? names.filter((name) => name !== against) : [];
-  const head = ['row', 'unit', ...names, ...others.map((name) => `${name} ÷ ${against}`)];
-  const lines = results.map((result) => [
-    result.title,
-    result.unit,
-    ...names.map((name) => cell(result, name)),
-    ...others.map((name) => ratioCell(result, name)),
-  ]);
-  const rule = head.map((_, column) => (column < 2 ? '---' : '--:'));
+function markdown(head, lines, leading) {
+  const rule = head.map((_, column) => (column < leading ? '---' : '--:'));
   return [head, rule, ...lines].map((line) => `| ${line.join(' | ')} |`).join('\n');
+}
+
+function named(target) {
+  if (target.below) return `< ${target.below.toLocaleString('en')}`;
+  return target.atLeast ? `≥ ${target.atLeast.toFixed(2)}` : `≤ ${target.atMost.toFixed(2)}`;
+}
+
+function reached(target) {
+  if (target.below) return `**${figure(target.median)}**`;
+  const [middle, least, most] = [target.median, target.least, target.most].map((x) => x.toFixed(2));
+  return `**${middle}** (${least}–${most})`;
+}
+
+/** A line for each target: what moonwire reached, in multiples of what it is compared with. */
+export function verdictTable(results) {
+  const lines = results.flatMap((result) => result.targets.map((target) => [
+    result.title, `\`${result.id}\``, target.against, reached(target), named(target),
+    target.met ? 'yes' : '**no**',
+  ]));
+  return markdown(['row', 'id', 'moonwire ÷', 'ratio', 'target', 'met'], lines, 3);
+}
+
+/** A cell: the median, and for CPU in multiples of the floor's where the floor was measured. */
+function cell({ medians, unit }, name) {
+  if (medians[name] === undefined) return '–';
+  const text = figure(medians[name]);
+  if (name === 'floor' || !medians.floor || !unit.startsWith('µs')) return text;
+  return `${text} (${(medians[name] / medians.floor).toFixed(2)} ×)`;
+}
+
+/** A line for each row of a group: the median of each server. */
+export function figuresTable(results) {
+  const names = [...new Set(results.flatMap(({ medians }) => Object.keys(medians)))];
+  const lines = results.map((result) => [
+    result.title, result.unit, ...names.map((name) => cell(result, name)),
+  ]);
+  return markdown(['row', 'unit', ...names], lines, 2);
 }
 
 /** Where the generator was busier than the server, the server may have waited for it. */
@@ -67,24 +113,14 @@ export function doubts(results) {
   return results.flatMap((result) => Object.entries(result.samples).flatMap(([name, list]) => {
     const busy = (key) => median(list.map((sample) => sample[key] ?? NaN));
     if (!(busy('server_busy') < 0.85 && busy('generator_busy') > 0.9)) return [];
-    return [`${result.title}, ${name}: the generator was the bottleneck ` +
+    return [`${result.group}, ${result.title}, ${name}: the generator was the bottleneck ` +
       `(server ${Math.round(busy('server_busy') * 100)} % busy)`];
   }));
 }
 
-/** What is beyond the limits that the project has set itself. */
-export function failures(results, rows) {
-  const found = [];
-  for (const result of results) {
-    const ratio = result.ratios.moonwire?.median;
-    const { against, limit } = rows.find((row) => row.id === result.id);
-    if (limit && ratio > limit) {
-      found.push(`${result.title}: ${ratio.toFixed(2)} × ${against}, the limit is ${limit}`);
-    }
-    if (result.id === 'idle' && result.medians.moonwire > IDLE_LIMIT) {
-      found.push(`${result.title}: ${Math.round(result.medians.moonwire)} B each, ` +
-        `the limit is ${IDLE_LIMIT}`);
-    }
-  }
-  return found;
+/** The targets that were missed, by name. */
+export function failures(results) {
+  return results.flatMap((result) => result.targets.filter(({ met }) => !met).map((target) => (
+    `${result.group}, ${result.title} (${result.id}): ${figure(target.median)}` +
+    `${target.below ? ` ${result.unit}` : ` × ${target.against}`}, the target is ${named(target)}`)));
 }

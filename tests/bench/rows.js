@@ -1,169 +1,161 @@
-// The rows of the table: what each measures and how. A row's `measure(name, bench)` returns one
-// sample, whose `value` is what the table compares (less is better); `bench` has the servers that
-// are up, the cores and the scale of the run. A row with a `mode` uses the server that is up in that
-// mode, one without starts its own. A row compares its `peers`, and gives ratios `against` one of
-// them; beyond its `limit` moonwire's ratio is a failure.
+// The rows of the table: what each measures, how, and what moonwire must reach. A row's
+// `measure(name, bench)` returns one sample, whose `value` is what the table compares: less is
+// better, or with `more` the other way. A row with `from` takes its value out of another row's
+// samples. A row with a `mode` uses the server that is up in that mode, one without starts its own.
+// `targets` are read by report.js: at most (or at least) so many times what the better of some
+// servers has, or another row of moonwire's; or `below` a figure. Servers that no target names are
+// there to compare with, and take three rounds.
 
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { finish, rss, start, stop } from './processes.js';
-import { collect, startServer } from './servers.js';
+import { collectedRss } from './idle.js';
+import { hold, release, runLoad } from './generator.js';
+import { growthRows } from './growth.js';
+import { stop } from './processes.js';
 import { measureReload } from './reload.js';
+import { startServer } from './servers.js';
+import {
+  SOCKETIO, SSE, WEBSOCKET, atLeast, atMost, atMostRow, below, echo, room, traffic,
+} from './traffic.js';
 
-const generator = fileURLToPath(new URL('../../build/bench-load', import.meta.url));
+const PLAIN = ['floor', 'moonwire', 'bun', 'ws'];
+const PLAIN_ROOM = [...PLAIN, 'nchan'];
+const SOCKETIO_PEERS = ['moonwire', 'socketio', 'bun-engine'];
+const BETTER = ['socketio', 'bun-engine'];
 
-/** Plain WebSockets, and Socket.IO over its WebSocket transport. */
-const PLAIN = { peers: ['moonwire', 'bun', 'ws'], against: 'bun', protocol: 'websocket', prefix: '' };
-const SOCKETIO = {
-  peers: ['moonwire', 'socketio'], against: 'socketio', protocol: 'socketio', prefix: 'socketio_',
-};
+const IDLE = [10_000, 19_000];
+const CONNECTS = 2000;
+/** Bytes of text that make the event of the JSON row 1 KiB long (envelope.c has the rest). */
+const JSON_TEXT = 646;
 
-const IDLE_CONNECTIONS = 10_000;
-const SETTLED = { samples: 10, every: 100, within: 32 * 1024, atMost: 6000 };
-
-function load(bench, server, mode, options) {
-  const args = Object.entries({ port: server.port, pid: server.pid, timeout: 30, ...options })
-    .flatMap(([name, value]) => [`--${name}`, String(value)]);
-  return start(generator, [mode, ...args], bench.cores.generator);
-}
-
-/** Runs the generator to its end. When it fails, the server may have said why. */
-async function runLoad(bench, server, mode, options) {
-  try {
-    return JSON.parse(await finish(load(bench, server, mode, options)));
-  } catch (error) {
-    const { output, errors } = server.child;
-    throw new Error(`${error.message}\n${server.name} said: ${(output + errors).trim().slice(-800)}`);
+/**
+ * A fresh server, because one that has served much has free memory that would hide the growth. The
+ * figures are of the same server, the second with more connections than the first.
+ */
+async function measureIdle(name, bench, { protocol }, mode) {
+  const server = await startServer(name, mode, bench.cores.server);
+  await runLoad(bench, server, 'connect', { protocol, connections: 200 });
+  const before = await collectedRss(server);
+  const holders = [];
+  const samples = [];
+  let open = 0;
+  for (const count of IDLE) {
+    holders.push(await hold(bench, server, { protocol, connections: count - open }));
+    open = count;
+    const after = await collectedRss(server);
+    samples.push({ value: (after - before) / count, before, after });
   }
+  for (const holder of holders) await release(server, holder);
+  await stop(server.child);
+  return { ...samples[0], more: samples[1] };
 }
 
-/** µs of server CPU for each message (echo) or each delivery of one (room). */
-function traffic(id, title, family, limit, mode, options, messages) {
-  const { peers, against, protocol, prefix } = family;
+/** Two rows: with 10,000 and with 19,000 connections, which one measurement gives. */
+function idle(id, what, family, peers, mode, limit) {
+  const title = (count) => `idle ${what}, ${count.toLocaleString('en')} in one room`;
+  const common = { group: family.group, unit: 'B RSS each', rounds: 1, peers, targets: [below(limit)] };
+  return [
+    {
+      ...common, id: `${id}-10k`, title: title(IDLE[0]),
+      measure: (name, bench) => measureIdle(name, bench, family, mode),
+    },
+    { ...common, id: `${id}-19k`, title: title(IDLE[1]), from: `${id}-10k`, pick: (s) => s.more },
+  ];
+}
+
+function connects(id, what, family, peers, mode, targets) {
   return {
     id,
-    title,
-    unit: mode === 'room' ? 'µs/delivery' : 'µs/message',
-    mode: prefix + mode,
+    title: `connects per second, ${what}`,
+    group: family.group,
+    unit: '1/s',
+    more: true,
+    mode,
     peers,
-    against,
-    limit,
+    targets,
     async measure(name, bench) {
-      const step = mode === 'room' ? options['in-flight'] : options.connections;
-      const count = Math.max(1, Math.round((messages * bench.scale) / step)) * step;
-      const warmup = Math.max(1, Math.round(count / 5 / step)) * step;
-      const server = bench.servers.get(`${name} ${prefix}${mode}`);
-      const wanted = { ...options, protocol, messages: count, warmup };
-      const result = await runLoad(bench, server, mode, wanted);
+      const { protocol } = family;
+      const server = bench.servers.get(`${name} ${mode}`);
+      const { opening } = await runLoad(bench, server, 'connect', { protocol, connections: CONNECTS });
       return {
-        value: (result.server_cpu / result.deliveries) * 1e6,
-        per_second: result.deliveries / result.seconds,
-        server_busy: result.server_cpu / result.seconds,
-        generator_busy: result.generator_cpu / result.seconds,
-        deliveries: result.deliveries,
+        value: CONNECTS / opening.seconds,
+        server_cpu: (opening.server_cpu / CONNECTS) * 1e6,
+        server_busy: opening.server_cpu / opening.seconds,
+        generator_busy: opening.generator_cpu / opening.seconds,
       };
     },
   };
 }
 
-/** Waits until resident memory has stopped moving, and returns it. */
-async function settledRss(pid) {
-  const seen = [];
-  for (const end = Date.now() + SETTLED.atMost; Date.now() < end; await sleep(SETTLED.every)) {
-    seen.push(rss(pid));
-    const last = seen.slice(-SETTLED.samples);
-    const spread = Math.max(...last) - Math.min(...last);
-    if (last.length === SETTLED.samples && spread <= SETTLED.within) break;
-  }
-  return seen.at(-1);
-}
+const websocket = (id, title, mode, load, messages, targets, more) => traffic(WEBSOCKET, {
+  id, title, mode, load, messages, targets, peers: mode === 'room' ? PLAIN_ROOM : PLAIN, ...more,
+});
+const socketio = (id, title, mode, load, messages, targets, family = SOCKETIO) => traffic(family, {
+  id, title, mode, load, messages, targets, peers: SOCKETIO_PEERS,
+});
+const save = { group: 'WebSocket', unit: 'ms', rounds: 1, peers: ['moonwire'], targets: [] };
 
-async function untilOutput(child) {
-  while (!child.output.includes('\n')) {
-    if (child.exitCode !== null || child.signalCode !== null) return finish(child);
-    await sleep(10);
-  }
-  return child.output;
-}
-
-/** A fresh server, because one that has served much has free memory that would hide the growth. */
-async function measureIdle(name, bench, { protocol, prefix }) {
-  const server = await startServer(name, `${prefix}room`, bench.cores.server);
-  await runLoad(bench, server, 'connect', { protocol, connections: 200 });
-  await collect(server);
-  const before = await settledRss(server.pid);
-  const holder = load(bench, server, 'idle', { protocol, connections: IDLE_CONNECTIONS });
-  const { opening } = JSON.parse(await untilOutput(holder));
-  await collect(server);
-  const after = await settledRss(server.pid);
-  holder.stdin.end();
-  await finish(holder);
-  await stop(server.child);
-  return {
-    value: (after - before) / IDLE_CONNECTIONS,
-    before,
-    after,
-    connects_per_second: IDLE_CONNECTIONS / opening.seconds,
-  };
-}
-
-async function measureConnect(name, bench) {
-  const connections = 2000;
-  const server = bench.servers.get(`${name} room`);
-  const { opening } = await runLoad(bench, server, 'connect', { connections });
-  return {
-    value: (opening.server_cpu / connections) * 1e6,
-    per_second: connections / opening.seconds,
-    server_busy: opening.server_cpu / opening.seconds,
-    generator_busy: opening.generator_cpu / opening.seconds,
-  };
-}
-
-function idle(id, what, family, limit) {
-  return {
-    id,
-    title: `idle ${what}, ${IDLE_CONNECTIONS.toLocaleString('en')} in one room`,
-    unit: 'B RSS each',
-    rounds: 3,
-    peers: family.peers,
-    against: family.against,
-    limit,
-    measure: (name, bench) => measureIdle(name, bench, family),
-  };
-}
-
-const echo = (inFlight, size) => ({ connections: 100, 'in-flight': inFlight, size });
-const room = (inFlight) => ({ connections: 1000, 'in-flight': inFlight, size: 64 });
-
-export const rows = [
-  traffic('echo-64-x1', 'echo 64 B, 1 in flight', PLAIN, 1.5, 'echo', echo(1, 64), 80_000),
-  traffic('echo-64-x16', 'echo 64 B, 16 in flight', PLAIN, 1.5, 'echo', echo(16, 64), 240_000),
-  traffic('echo-16k', 'echo 16 KiB, 1 in flight', PLAIN, 1.5, 'echo', echo(1, 16_384), 30_000),
-  traffic('room-x1', 'room of 1,000, 64 B, 1 in flight', PLAIN, 1.5, 'room', room(1), 100),
-  traffic('room-x16', 'room of 1,000, 64 B, 16 in flight', PLAIN, 1.5, 'room', room(16), 480),
+const rows = [
+  websocket('echo-x1', 'echo 64 B, 1 in flight', 'echo', echo(1, 64), 60_000, [atMost(1.05, 'bun')]),
+  websocket('echo-x16', 'echo 64 B, 16 in flight', 'echo', echo(16, 64), 240_000,
+    [atMost(0.85, 'bun')]),
+  websocket('echo-16k', 'echo 16 KiB, 1 in flight', 'echo', echo(1, 16_384), 20_000,
+    [atMost(0.7, 'bun')]),
+  websocket('room-x1', 'room of 1,000, 64 B, 1 in flight', 'room', room(1), 80,
+    [atMost(1.05, 'bun')]),
+  websocket('room-1k', 'room of 1,000, 1 KiB, 1 in flight', 'room', room(1, 1024), 60,
+    [atMost(1.05, 'bun')]),
+  websocket('room-5000', 'room of 5,000, 64 B, 1 in flight', 'room', room(1, 64, 5000), 12,
+    [atMost(1.05, 'bun')]),
+  websocket('room-x16', 'room of 1,000, 64 B, 16 in flight', 'room', room(16), 480,
+    [atMost(1, 'bun')]),
+  websocket('room-16-senders', 'room of 1,000, 64 B, 16 senders', 'room',
+    { ...room(1), senders: 16 }, 160, [atMost(1, 'bun')]),
+  websocket('history', 'room of 1,000, 64 B, with history in memory', 'room_history', room(1), 80,
+    [atMostRow(1.05, 'room-x1')], { peers: ['moonwire'] }),
+  websocket('deflate', 'room of 1,000, 1 KiB, permessage-deflate', 'deflate',
+    { ...room(1, 1024), deflate: true }, 40, [atMostRow(1.2, 'room-1k'), atMost(0.1, 'ws')],
+    { peers: ['moonwire', 'bun', 'ws'] }),
+  traffic({ ...WEBSOCKET, protocol: 'json' }, {
+    id: 'json',
+    title: 'event of 1 KiB: decode, change a field, emit to 10',
+    mode: 'json',
+    load: { connections: 10, senders: 10, size: JSON_TEXT },
+    messages: 8000,
+    perMessage: true,
+    peers: ['moonwire', 'bun'],
+    targets: [atMost(1, 'bun')],
+  }),
+  connects('connects', 'WebSocket', WEBSOCKET, PLAIN, 'room', [atLeast(1, 'bun')]),
+  ...idle('idle', 'WebSocket', WEBSOCKET, PLAIN, 'room', 640),
   {
-    id: 'connect',
-    title: 'connect',
-    unit: 'µs/connection',
-    mode: 'room',
-    rounds: 3,
-    peers: PLAIN.peers,
-    against: PLAIN.against,
-    measure: measureConnect,
-  },
-  idle('idle', 'WebSocket', PLAIN),
-  {
-    id: 'reload',
-    title: 'save to effect (`moonwire dev`)',
-    unit: 'ms',
-    rounds: 1,
-    peers: ['moonwire'],
-    against: PLAIN.against,
+    ...save, id: 'save', title: 'save to effect (`moonwire dev`), p50',
     measure: (name, bench) => measureReload(bench),
   },
-  traffic('sio-echo-x1', 'Socket.IO echo 64 B, 1 in flight', SOCKETIO, 0.7, 'echo', echo(1, 64), 20_000),
-  traffic('sio-echo-x16', 'Socket.IO echo 64 B, 16 in flight', SOCKETIO, 0.2, 'echo', echo(16, 64), 40_000),
-  traffic('sio-room-x1', 'Socket.IO room of 1,000, 64 B, 1 in flight', SOCKETIO, 0.7, 'room', room(1), 60),
-  traffic('sio-room-x16', 'Socket.IO room of 1,000, 64 B, 16 in flight', SOCKETIO, 0.2, 'room', room(16), 160),
-  idle('sio-idle', 'Socket.IO client', SOCKETIO, 0.1),
+  {
+    ...save, id: 'save-p99', title: 'save to effect (`moonwire dev`), p99',
+    from: 'save', pick: (sample) => ({ value: sample.p99 }),
+  },
+
+  traffic(SSE, {
+    id: 'sse', title: 'SSE to 1,000, 64 B', mode: 'sse', load: room(1), messages: 80,
+    peers: PLAIN_ROOM, targets: [atMost(0.85, 'bun')],
+  }),
+  connects('sse-connects', 'SSE', SSE, PLAIN, 'sse', [atLeast(1, 'bun')]),
+  ...idle('sse-idle', 'SSE', SSE, PLAIN, 'sse', 640),
+
+  socketio('sio-echo-x1', 'echo 64 B, 1 in flight', 'echo', echo(1, 64), 20_000,
+    [atMost(0.75, ...BETTER)]),
+  socketio('sio-echo-x16', 'echo 64 B, 16 in flight', 'echo', echo(16, 64), 48_000,
+    [atMost(0.25, ...BETTER)]),
+  socketio('sio-room-x1', 'room of 1,000, 64 B, 1 in flight', 'room', room(1), 40,
+    [atMost(0.75, ...BETTER)]),
+  socketio('sio-room-x16', 'room of 1,000, 64 B, 16 in flight', 'room', room(16), 96,
+    [atMost(0.08, ...BETTER)]),
+  socketio('sio-polling', 'echo 64 B over long-polling', 'echo', echo(1, 64), 6000,
+    [atMost(0.25, 'socketio')], { ...SOCKETIO, protocol: 'polling' }),
+  connects('sio-connects', 'Socket.IO', SOCKETIO, SOCKETIO_PEERS, 'socketio_room',
+    [atLeast(5, 'socketio'), atLeast(1, 'bun-engine')]),
+  ...idle('sio-idle', 'Socket.IO client', SOCKETIO, SOCKETIO_PEERS, 'socketio_room', 1500),
 ];
+
+/** Those of the table, or those that show how cost grows. */
+export const rowsOf = (growth) => (growth ? growthRows : rows);

@@ -1,25 +1,58 @@
 // How each server is started, and what every row may ask of one. A server is one program in one
-// mode ("echo", "room", and the same two behind "socketio_"); the rows that want it untouched start their own.
+// mode ("echo", "room", "sse", …, and the first two behind "socketio_"); the rows that want it
+// untouched start their own.
 
-import { connect, createServer } from 'node:net';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { hasEnded, start, verifyPinned } from './processes.js';
+import { hasEnded, removeAtEnd, start, verifyPinned } from './processes.js';
 
 const require = createRequire(import.meta.url);
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 export const moonwire = here('../../build/moonwire');
 const bun = here('node_modules/@oven/bun-linux-x64/bin/bun');
+const nchanModule = '/usr/lib/nginx/modules/ngx_nchan_module.so';
 
-/** By name: how to build it, what to run, its version, and whether GET /gc collects its garbage. */
+/** Debian's nchan with its paths filled in, in a folder of its own. */
+function nchanConfig(port) {
+  const folder = mkdtempSync(join(tmpdir(), 'moonwire-bench-nchan-'));
+  removeAtEnd(folder);
+  const text = readFileSync(here('servers/nchan.conf'), 'utf8')
+    .replaceAll('MODULE', nchanModule).replaceAll('PORT', port).replaceAll('FOLDER', folder);
+  writeFileSync(join(folder, 'nginx.conf'), text);
+  return ['nginx', '-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')];
+}
+
+function nchanVersion() {
+  const query = ['-W', '-f', '${Version}', 'libnginx-mod-nchan'];
+  const { stderr } = spawnSync('nginx', ['-v'], { encoding: 'utf8' });
+  return `${execFileSync('dpkg-query', query, { encoding: 'utf8' })}, ${stderr.trim()}`;
+}
+
+/** A handler that serves in several modes is there once. */
+const handlers = { deflate: 'room' };
+
+/**
+ * By name: how to build it, what to run, its version, whether it is there, and whether GET /gc
+ * collects its garbage.
+ */
 export const kinds = {
+  floor: {
+    command: (mode, port) => [here('../../build/bench-floor'), mode, port],
+    version: () => 'in C, of this bench',
+  },
   moonwire: {
     build: () => execFileSync(here('../../scripts/build'), { stdio: ['ignore', 'inherit', 'inherit'] }),
-    command: (mode, port) => [moonwire, 'run', here(`handlers/${mode}.lua`), '--port', port],
+    command: (mode, port, options = []) => [
+      moonwire, 'run', here(`handlers/${handlers[mode] ?? mode}.lua`), '--port', port, ...options,
+    ],
     version: () => execFileSync(moonwire, ['version'], { encoding: 'utf8' }),
   },
   bun: {
@@ -32,9 +65,20 @@ export const kinds = {
     version: () => `${require('ws/package.json').version} on Node ${process.version}`,
     collects: true,
   },
+  nchan: {
+    command: (mode, port) => nchanConfig(port),
+    version: nchanVersion,
+    present: () => existsSync(nchanModule),
+  },
   socketio: {
     command: (mode, port) => ['node', '--expose-gc', here('servers/socketio.js'), mode, port],
     version: () => `${require('socket.io/package.json').version} on Node ${process.version}`,
+    collects: true,
+  },
+  'bun-engine': {
+    command: (mode, port) => [bun, here('servers/bun_engine.js'), mode, port],
+    version: () => `${require('@socket.io/bun-engine/package.json').version} with socket.io ` +
+      `${require('socket.io/package.json').version} on Bun`,
     collects: true,
   },
 };
@@ -64,10 +108,10 @@ export async function accepts(child, port) {
     `${child.errors}${child.output}`.trim());
 }
 
-export async function startServer(name, mode, core) {
+export async function startServer(name, mode, core, options) {
   const kind = kinds[name];
   const port = await freePort();
-  const [command, ...args] = kind.command(mode, String(port));
+  const [command, ...args] = kind.command(mode, String(port), options);
   const child = start(command, args, core);
   await accepts(child, port);
   if (core !== null) verifyPinned(child.pid, core);
