@@ -232,8 +232,11 @@ enum history_status history_read(const struct history *h, struct span after, str
     if (bounded) {
         from = count_to(h, sequence);
     }
-    if (before.len && history_after(h, before, &sequence) < HISTORY_EPOCH) {
-        to = sequence ? count_to(h, sequence - 1) : 0;
+    if (before.len) {
+        enum history_status end = history_after(h, before, &sequence);
+        bool known = end < HISTORY_EPOCH;
+        to = known && sequence ? count_to(h, sequence - 1) : 0;
+        status = known || status != HISTORY_OK ? status : end;
     }
     if (to > from && to - from > limit) {
         if (bounded) {

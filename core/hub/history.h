@@ -54,8 +54,9 @@ enum history_status history_after(const struct history *h, struct span after, ui
 
 /* Reads oldest first: those after (exclusive) and before (exclusive) these offsets, at most
  * `limit`: the newest ones, or the oldest ones if `after` is given. Empty spans: no bound. An
- * `after` that is HISTORY_EPOCH or HISTORY_INVALID is as if not given; the result says so, or that
- * some after it are gone. visit gets messages that stay owned by the history. */
+ * `after` that is HISTORY_EPOCH or HISTORY_INVALID is as if not given, and before such a `before`
+ * is nothing; the result says so, or that some after `after` are gone. visit gets messages that
+ * stay owned by the history. */
 enum history_status history_read(const struct history *h, struct span after, struct span before,
                                  uint32_t limit, void (*visit)(const struct message *m, void *data),
                                  void *data);

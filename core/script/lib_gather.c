@@ -173,8 +173,12 @@ static uint32_t option_limit(lua_State *L) {
     uint32_t limit = UINT32_MAX;
     int kind = lua_getfield(L, 2, "limit");
     if (kind == LUA_TNUMBER) {
-        lua_Integer value = luaL_checkinteger(L, -1);
-        luaL_argcheck(L, value >= 0, 2, "limit is negative");
+        int whole;
+        lua_Integer value = lua_tointegerx(L, -1, &whole);
+        if (!whole || value < 0) {
+            luaL_error(L, "history: limit is a whole number, 0 or more, not %s",
+                       luaL_tolstring(L, -1, NULL));
+        }
         limit = value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
     } else if (kind != LUA_TNIL && !json_is_null(L, -1)) {
         luaL_error(L, "history: limit is a number, not a %s", luaL_typename(L, -1));

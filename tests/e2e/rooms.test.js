@@ -354,9 +354,14 @@ describe("history", () => {
     assert.deepEqual(await read({ after: offsets[3] }), [[5], true]);
     assert.deepEqual(await read({ after: offsets[2], limit: 1 }), [[4], true]);
     assert.deepEqual(await read({ before: offsets[4] }), [[3, 4], true]);
+    assert.deepEqual(await read({ before: offsets[4], limit: 1 }), [[4], true]);
+    assert.deepEqual(await read({ before: offsets[1] }), [[], true]);
+    assert.deepEqual(await read({ after: offsets[2], before: offsets[4] }), [[4], true]);
     assert.deepEqual(await read({ after: offsets[4] }), [[], true]);
     assert.deepEqual(await read({ after: offsets[0] }), [[3, 4, 5], false]);
     assert.deepEqual(await read({ after: "other:1" }), [[3, 4, 5], false]);
+    assert.deepEqual(await read({ before: "other:1" }), [[], false], "not the newest again");
+    assert.deepEqual(await read({ before: offsets[4], after: "other:1" }), [[3, 4], false]);
     assert.equal(new Set(offsets).size, 5);
     await peer.close();
   });
