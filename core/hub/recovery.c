@@ -34,7 +34,7 @@ struct recovery_session {
     UT_hash_handle of_client; /* by its client, while it has one */
     struct recovery *recovery;
     struct client *client;              /* NULL: gone */
-    TAILQ_ENTRY(recovery_session) link; /* among those who are gone */
+    TAILQ_ENTRY(recovery_session) link; /* among those who are leaving, or gone */
     LIST_ENTRY(recovery_session) behind;
     LIST_HEAD(, recovery_wait) waits;
     struct deferred next; /* goes on with the replay */
@@ -49,6 +49,7 @@ struct recovery_session {
     uint64_t cursor;   /* of one that is behind: it has been sent everything up to here */
     uint64_t deadline; /* ms */
     bool is_behind;
+    bool is_leaving; /* its client is closed, and the app not done with it */
     unsigned char secret[SECRET_BYTES];
     char id[CLIENT_ID_LEN + 1];
 };
@@ -59,7 +60,8 @@ struct recovery {
     uint64_t ttl; /* ms */
     struct recovery_session *sessions;
     struct recovery_session *present; /* those with a client, by it */
-    TAILQ_HEAD(, recovery_session) absent;
+    TAILQ_HEAD(recovery_sessions, recovery_session) absent;
+    struct recovery_sessions leaving;
     uint32_t absent_count;
     LIST_HEAD(, recovery_session) behind;
 };
@@ -234,6 +236,10 @@ static void end_behind(struct recovery_session *s) {
 
 static void detach(struct recovery_session *s) {
     end_behind(s);
+    if (s->is_leaving) {
+        TAILQ_REMOVE(&s->recovery->leaving, s, link);
+        s->is_leaving = false;
+    }
     HASH_DELETE(of_client, s->recovery->present, s);
     s->client->kept = false;
     s->client = NULL;
@@ -275,6 +281,28 @@ void recovery_forget(struct client *c) {
         struct recovery_session *s = session_of(c);
         detach(s);
         session_free(s);
+    }
+}
+
+static void forget_all_of(struct recovery_session *first, struct span user) {
+    struct recovery_session *next;
+    for (struct recovery_session *s = first; s; s = next) {
+        next = TAILQ_NEXT(s, link);
+        if (!span_is(user, s->user ? s->user : s->id)) {
+            continue;
+        }
+        if (s->client) {
+            recovery_forget(s->client);
+        } else {
+            recovery_drop(s);
+        }
+    }
+}
+
+void recovery_forget_user(struct ns *ns, struct span user) {
+    if (ns->recovery) {
+        forget_all_of(TAILQ_FIRST(&ns->recovery->leaving), user);
+        forget_all_of(TAILQ_FIRST(&ns->recovery->absent), user);
     }
 }
 
@@ -324,6 +352,8 @@ void recovery_closing(struct client *c) {
     s->sent = widen(c->ops->sent(c), last);
     s->gap = replay_is_behind(c) ? 1 : slow_gap(c);
     end_behind(s);
+    TAILQ_INSERT_TAIL(&s->recovery->leaving, s, link);
+    s->is_leaving = true;
 }
 
 bool recovery_keeps(const struct client *c) {
@@ -512,6 +542,7 @@ static struct recovery *recovery_new(struct ns *ns, uint32_t size) {
     r->ns = ns;
     recovery_log_init(&r->log, size);
     TAILQ_INIT(&r->absent);
+    TAILQ_INIT(&r->leaving);
     LIST_INIT(&r->behind);
     return r;
 }

@@ -61,6 +61,8 @@ void recovery_replay(struct client *c);
 uint32_t recovery_seen(const struct client *c);
 /* The client will not come back: it has left, or has been sent away. */
 void recovery_forget(struct client *c);
+/* Nor will any client of this user that is gone, or about to be. */
+void recovery_forget_user(struct ns *ns, struct span user);
 /* As clients know it. */
 struct span recovery_offset(const struct ns *ns, uint64_t position, char text[OFFSET_MAX]);
 

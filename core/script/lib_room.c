@@ -3,6 +3,7 @@
  * methods a kind has is in the tables at the bottom. */
 #include "base/utf8.h"
 #include "hub/history.h"
+#include "hub/recovery.h"
 #include "script/ask.h"
 #include "script/audience.h"
 #include "script/audience_internal.h"
@@ -413,6 +414,9 @@ static int disconnect(lua_State *L) {
     struct client **clients = audience_clients(L, a, &count);
     for (size_t i = 0; i < count; i++) {
         disconnect_client(L, clients[i]);
+    }
+    if (a->kind == AUDIENCE_USER) {
+        recovery_forget_user(a->scope->ns, audience_name(a));
     }
     lua_pushinteger(L, (lua_Integer)count);
     return 1;

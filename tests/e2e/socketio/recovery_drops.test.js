@@ -14,7 +14,7 @@ const APP = `
 local mw = require "moonwire"
 local config = ...
 local app = { events = {}, routes = {}, recovery = RECOVERY }
-local last, goal = 0, 0
+local last, goal, hanging = 0, 0, false
 local seen = {}
 
 local function note(client, what)
@@ -53,6 +53,13 @@ function app.events.move(client, from, to)
 end
 function app.events.whisper(client, ...) client:emit("said", ...) end
 function app.events.user(_, id, ...) mw.user(id):emit("said", ...) end
+function app.events.kick(_, id) return mw.user(id):disconnect() end
+function app.events.hang(client)
+  hanging = true
+  note(client, "hangs")
+  while hanging do mw.sleep(0.005) end
+end
+function app.events.release() hanging = false end
 function app.events.count(_, n) goal = n end
 function app.events.seen(_, name) return seen[name] or mw.array {} end
 function app.events.who(client) return { id = client.id, user = client.user.id } end
@@ -236,6 +243,33 @@ describe("what a client was in, and when", () => {
     assert.equal(await comeBack(guest), false);
     assert.deepEqual(await guest.ask("seen", "ended"), ["auth", "new", "gone", "auth", "identity"]);
     guest.close();
+  });
+
+  test("a user who is sent away while he is gone does not come back", async () => {
+    const kicked = await enter(server, { rooms: "r", user: "kicked", name: "kicked" });
+    const other = await enter(server, { user: "other", name: "stays" });
+    const admin = await enter(server, {});
+    await drop(kicked);
+    await drop(other);
+    assert.equal(await admin.ask("kick", "kicked"), 0);
+    assert.equal(await comeBack(kicked), false);
+    assert.equal(await comeBack(other), true, "he alone is meant");
+    const hooks = ["auth", "new", "left r", "gone", "auth", "expired"];
+    assert.deepEqual(await admin.ask("seen", "kicked"), hooks);
+    for (const guest of [kicked, other, admin]) guest.close();
+  });
+
+  test("nor one whose handler is still at work", async () => {
+    const guest = await enter(server, { user: "busy", name: "busy" });
+    const admin = await enter(server, {});
+    guest.emit("hang");
+    assert.deepEqual(await admin.ask("seen", "busy"), ["auth", "new", "hangs"]);
+    await drop(guest);
+    assert.equal(await admin.ask("kick", "busy"), 0);
+    admin.emit("release");
+    assert.equal(await comeBack(guest), false);
+    guest.close();
+    admin.close();
   });
 
   test("a connection that only looks alive is closed for the new one", async () => {
