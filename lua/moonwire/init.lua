@@ -4,6 +4,7 @@
 local core = require "moonwire.core"
 local hub = require "moonwire.hub"
 local json = require "moonwire.json"
+local check = require "moonwire.check"
 
 ---@class mw
 local mw = {}
@@ -85,6 +86,9 @@ mw.crypto = require "moonwire.crypto"
 mw.log = {}
 
 local function write(level, text, fields)
+  if fields ~= nil and type(fields) ~= "table" then
+    check.fail("mw.log: the fields are a table, not a %s", type(fields))
+  end
   local keys, flat = {}, {}
   for key in pairs(fields or {}) do
     keys[#keys + 1] = key

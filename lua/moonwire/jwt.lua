@@ -288,4 +288,9 @@ function jwt.sign(claims, options)
   return token
 end
 
+-- What is wrong with the server's options is said at the start, not to the first who has a token.
+if core.defaults.key then
+  named_algorithms("jwt_algorithms", {}, keys_of("jwt_key", {}))
+end
+
 return jwt

@@ -6,7 +6,7 @@ const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const path = require("node:path");
 const { before, describe, it } = require("node:test");
-const { makeFolder, packages } = require("../support.js");
+const { makeFolder, packages, run } = require("../support.js");
 const { connect, post, refused, request, serve, serving } = require("./support.js");
 const jose = packages("jose");
 
@@ -228,6 +228,22 @@ describe("keys in files", () => {
     await connect(server, `/?token=${await make("ES256", second)}`);
     await server.stop();
   });
+});
+
+describe("options of tokens that are wrong", () => {
+  for (const [what, args, says] of [
+    ["an algorithm", ["--jwt-algorithms", "HS265"], /jwt_algorithms: unknown algorithm 'HS265'; did you mean 'HS256'/],
+    ["no algorithm", ["--jwt-algorithms", "none"], /jwt_algorithms: unknown algorithm 'none'/],
+    ["an algorithm of other keys", ["--jwt-algorithms", "RS256"], /jwt_algorithms: no key is of the kind/],
+    ["a key", ["--jwt-key", "-----BEGIN PUBLIC KEY-----"], /jwt_key: the key is of no use/],
+  ]) {
+    it(`are found at the start: ${what}`, async () => {
+      const file = path.join(makeFolder({ "app.lua": CHAT }), "app.lua");
+      const { code, text } = await run(["check", file, "--jwt-key", "a secret", ...args]);
+      assert.equal(code, 1);
+      assert.match(text, says);
+    });
+  }
 });
 
 const LOGIN = `

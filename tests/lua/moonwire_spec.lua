@@ -127,6 +127,8 @@ describe("mw.log", function()
   end)
 
   it("raises for a level that is none", function()
+    assert.error_matches(function() mw.log.info("two", "texts") end,
+      "mw.log: the fields are a table, not a string$")
     assert.is_nil(mw.log.loud)
   end)
 end)
