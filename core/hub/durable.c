@@ -167,12 +167,13 @@ void durable_free(struct room *room) {
     room->durable = NULL;
 }
 
+bool durable_is_pending(const struct room *room) {
+    return room->durable->pending > 0;
+}
+
 /* From now on memory gives sequences that the disk does not hear of, so the log there must not be
  * taken up again. */
 void durable_end(struct room *room) {
-    if (room->durable->pending) {
-        return;
-    }
     if (room->history && !room->durable->unfounded) {
         store_log_begin(room->durable->log, "", 0);
     }
@@ -180,7 +181,7 @@ void durable_end(struct room *room) {
 }
 
 void durable_found(struct room *room) {
-    if (room->durable->unfounded && room->history) {
+    if (room->durable->unfounded) {
         room->durable->unfounded = false;
         store_log_begin(room->durable->log, history_epoch(room->history), room_ttl(room));
     }
@@ -192,7 +193,7 @@ void durable_touch(struct room *room) {
 
 bool durable_is_idle(const struct room *room) {
     const struct durable *d = room->durable;
-    bool empty = room->history && history_last(room->history) == 0;
+    bool empty = history_last(room->history) == 0;
     uint64_t idle = room->ns->hub->now - d->used;
     return !d->lost && !store_log_busy(d->log) && idle >= (empty ? IDLE_EMPTY : IDLE);
 }
@@ -266,23 +267,17 @@ static void make_visible(struct pending *p) {
     struct room *room = p->room;
     struct message m;
     message_lend(&m, p->message);
-    if (room->history) {
-        history_take(room->history, p->message, p->sequence);
-        room_log_used(room);
-    }
+    history_take(room->history, p->message, p->sequence);
+    room_log_used(room);
     publish_to_room(room, &m, find_left_out(p->left_out, room->ns->hub));
     message_deinit(&m);
-    if (!room->history) {
-        message_free(p->message);
-    }
 }
 
 static void release_room(struct room *room) {
-    bool wanted = room->policy && room->policy->history_size && room->policy->durable;
     room->durable->pending--;
     room->held--;
-    if (!wanted || !room->history) {
-        durable_end(room);
+    if (!room_wants_disk(room)) {
+        room_apply_policy(room);
     }
     room_unuse(room);
 }

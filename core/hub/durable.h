@@ -10,9 +10,11 @@
 /* Puts the room's history on disk: what is there is read, and what is in memory (the room was not
  * durable until now) is written. 0, or UV_E*: then nothing has changed. */
 int durable_begin(struct room *room, uint32_t size);
-/* The policy does not want it any more. When nothing is pending, the history is in memory only, or,
- * where there is to be none, stays on disk for who wants it again; until then this does nothing,
- * and the last commit calls it again. */
+/* Does a message wait for its commit? The room is durable as long, whatever the settings say, so
+ * that nothing overtakes it. */
+bool durable_is_pending(const struct room *room);
+/* The policy does not want it any more, and nothing is pending: the history is in memory only, or,
+ * where there is to be none, stays on disk for who wants it again. */
 void durable_end(struct room *room);
 /* Whatever is pending has been waited for. */
 void durable_free(struct room *room);

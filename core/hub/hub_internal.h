@@ -106,6 +106,7 @@ struct span room_name(const struct room *room);
 uint64_t room_ttl(const struct room *room); /* ms that its log outlives its last message */
 void room_keep_log(struct room *room, struct history *h); /* h becomes its history */
 void room_log_used(struct room *room);                    /* something has been said */
+bool room_wants_disk(const struct room *room);            /* as its policy has it */
 /* Its history is to be on disk, and is: 0, also where it is not to be; UV_E*: it could not be. */
 int room_need_disk(struct room *room);
 

@@ -163,10 +163,6 @@ static int find_room(struct ns *ns, struct span name, struct room **out) {
     return status;
 }
 
-static bool is_on_disk(const struct room *room) {
-    return room->durable && room->history;
-}
-
 /* Lets the history of a room in memory give the message its offset. Live delivery follows the log.
  */
 static void enter(struct room *room, struct span name, struct message *m, char *offset_text) {
@@ -188,7 +184,7 @@ int hub_publish(struct ns *ns, struct span name, struct message *m, const struct
         }
         return status;
     }
-    if (is_on_disk(room)) {
+    if (room->durable) {
         m->room = name;
         return durable_publish(room, m, except, offset_text, NULL);
     }
@@ -204,9 +200,6 @@ int hub_publish_durable(struct ns *ns, struct span name, struct message *m,
         return UV_ENOTSUP;
     }
     int status = find_room(ns, name, &room);
-    if (!status && !is_on_disk(room)) {
-        status = UV_EBUSY; /* the settings have just changed, twice */
-    }
     m->room = name;
     return status ? status : durable_publish(room, m, except, offset_text, commit);
 }
@@ -273,7 +266,7 @@ int hub_publish_rooms(struct ns *ns, const struct span *names, size_t count, str
         own.room = names[i];
         struct room *room;
         int status = find_room(ns, names[i], &room);
-        if (room && is_on_disk(room)) {
+        if (room && room->durable) {
             status = publish_later(room, &own, names, i, except);
             stamp_members(room, stamp);
             result = result ? result : status;

@@ -139,17 +139,13 @@ static struct span entry_of(struct span list, const struct history *h) {
     return (struct span){0};
 }
 
-/* The room's entry has had its join. */
+/* The room's entry has had its join, and so has an older one of the same log. */
 static void take_offered(struct replayer *state, const struct history *h) {
     struct span list = buf_span(state->offered);
-    struct span used = entry_of(list, h);
-    if (!used.len) {
-        return;
-    }
     struct writer rest = {0};
     struct span entry;
     while (offset_next(&list, &entry)) {
-        if (entry.at != used.at) {
+        if (!history_has_epoch(h, entry)) {
             writer_puts(&rest, writer_len(&rest) ? "," : "");
             writer_put_span(&rest, entry);
         }
@@ -485,6 +481,16 @@ static void put_entry(struct writer *out, struct span entry) {
     }
 }
 
+static bool has_epoch(struct span list, struct span epoch) {
+    struct span entry;
+    while (offset_next(&list, &entry)) {
+        if (entry.len > epoch.len && memcmp(entry.at, epoch.at, epoch.len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* In one room: what has been said, but for what is still to be replayed or is parked because the
  * client is slow, and not beyond the message that is being sent. */
 static uint64_t position_in(const struct client *c, const struct replayer *state,
@@ -497,8 +503,7 @@ static uint64_t position_in(const struct client *c, const struct replayer *state
         o.sequence < position) {
         position = o.sequence;
     }
-    if (history_has_epoch(room->history, parked) && offset_read(&o, parked) &&
-        o.sequence <= position) {
+    if (offset_read(&o, parked) && o.sequence <= position) {
         position = o.sequence - 1;
     }
     return position;
@@ -521,7 +526,7 @@ bool replay_position(const struct client *c, struct span offset, struct writer *
     struct span entry;
     struct offset o;
     while (offset_next(&offered, &entry)) {
-        if (offset_read(&o, entry)) {
+        if (offset_read(&o, entry) && !has_epoch(writer_span(out), o.epoch)) {
             put_entry(out, entry);
         }
     }

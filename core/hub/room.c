@@ -54,12 +54,12 @@ static uint32_t history_size(const struct room *room) {
     return room->policy ? room->policy->history_size : 0;
 }
 
-static bool wants_disk(const struct room *room) {
+bool room_wants_disk(const struct room *room) {
     return history_size(room) && room->policy->durable;
 }
 
 int room_need_disk(struct room *room) {
-    return wants_disk(room) && !room->durable ? durable_begin(room, history_size(room)) : 0;
+    return room_wants_disk(room) && !room->durable ? durable_begin(room, history_size(room)) : 0;
 }
 
 void room_apply_policy(struct room *room) {
@@ -68,9 +68,12 @@ void room_apply_policy(struct room *room) {
     }
     room->policy = policy_of(room->ns, room_name(room));
     uint32_t size = history_size(room);
+    if (room->durable && !room_wants_disk(room) && durable_is_pending(room)) {
+        return; /* What is said waits for its turn behind that; the last commit calls again. */
+    }
     if (size && room->history) {
         history_resize(room->history, size);
-    } else if (size && !wants_disk(room)) {
+    } else if (size && !room_wants_disk(room)) {
         room_keep_log(room, history_new(size));
     } else if (room->history) {
         replay_lost(room);
@@ -78,7 +81,7 @@ void room_apply_policy(struct room *room) {
         history_free(room->history);
         room->history = NULL;
     }
-    if (room->durable && !wants_disk(room)) {
+    if (room->durable && !room_wants_disk(room)) {
         durable_end(room);
     }
     (void)!room_need_disk(room); /* logged; who says something there hears of it */
@@ -288,7 +291,7 @@ static void reconsider(const struct ns *ns, struct room **table) {
         bool was_in_memory = room->history && !was_on_disk;
         room_apply_policy(room);
         to_disk += was_in_memory && room->durable;
-        to_memory += was_on_disk && room->history && !wants_disk(room);
+        to_memory += was_on_disk && room->history && !room_wants_disk(room);
         room_unuse(room);
     }
     tell_moves(ns, to_disk, to_memory);

@@ -357,8 +357,9 @@ struct span slow_first_parked(const struct client *c, const struct room *room) {
     const struct slow *slow = slow_of(c);
     struct span name = {room->name, room->name_len};
     for (struct parked *p = slow ? slow->parked : NULL; p; p = p->hh.next) {
-        if (span_equal(p->row->message->room, name)) {
-            return p->row->message->offset;
+        const struct message *m = p->row->message;
+        if (span_equal(m->room, name) && history_has_epoch(room->history, m->offset)) {
+            return m->offset;
         }
     }
     return (struct span){0};

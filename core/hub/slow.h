@@ -37,7 +37,7 @@ SLOW_APART void slow_above_mark(const struct delivery *d, struct client *c);
 SLOW_APART void slow_close(struct client *c);
 /* Its output has drained: tells it what it missed, and sends what was parked. */
 void slow_drained(struct client *c);
-/* The offset of the first message of a room that is parked; empty: none is. */
+/* The offset of the first message in a room's log that is parked; empty: none is. */
 struct span slow_first_parked(const struct client *c, const struct room *room);
 /* Forgets what is parked of a room that the client has left. */
 void slow_left(struct client *c, struct span room);
