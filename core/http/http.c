@@ -93,6 +93,7 @@ static void dispatch(struct http *http) {
     x->server = server;
     x->http = http;
     x->request = http->parser.request;
+    request_share_fields(x->request, &server->fields);
     http->parser.request = NULL;
     http->exchange = x;
     if (!http->parser.keep_alive || http->parser.upgrade)
@@ -210,6 +211,7 @@ void http_server_deinit(struct http_server *server) {
         LIST_REMOVE(http, link);
         free(http);
     }
+    shared_fields_deinit(&server->fields);
 }
 
 void http_server_wind_down(struct http_server *server) {

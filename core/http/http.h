@@ -4,6 +4,7 @@
 #define MOONWIRE_HTTP_HTTP_H
 
 #include "http/parse.h"
+#include "http/shared_fields.h"
 #include "net/conn.h"
 
 /* One request that wants its answer. The server's reference ends with the answer or the connection;
@@ -23,6 +24,7 @@ struct http_server {
     void *data;
     struct parse_limits limits;
     struct http_list active;
+    struct shared_fields fields; /* of the requests that clients keep */
     struct http_list spare; /* per-connection state for reuse, so that upgrades leave no holes */
     bool draining;
     int64_t date_second; /* the second that `date` tells */

@@ -1,10 +1,12 @@
 /* Requests as one block: a fixed part, then the text: method, target, decoded path, address, and
  * the fields as name NUL value NUL, one after the other. There are few fields, so that looking one
- * up by walking is quick, and a client that keeps its request pays two bytes a field. It parses no
- * protocol: http/parse hands over the parts. */
+ * up by walking is quick, and a client that keeps its request pays two bytes a field; those that
+ * browsers of a kind have in common stand in a block that all of them share. It parses no protocol:
+ * http/parse hands over the parts. */
 #include "http/request.h"
 
 #include "base/memory.h"
+#include "http/shared_fields.h"
 #include "http/url.h"
 #include <stdlib.h>
 #include <string.h>
@@ -14,16 +16,20 @@
 struct request {
     uint32_t refs;
     uint32_t target_len; /* behind the method */
-    struct buf *body;    /* NULL: empty */
-    uint32_t path;       /* where in text: within the target if it needed no decoding */
+    union {
+        struct shared_fields *shared; /* until it has a body; NULL: there is none to share with */
+        struct buf *body;             /* if has_body */
+        struct buf *common;           /* if kept: the rest of the fields; NULL: no more */
+    };
+    uint32_t path; /* where in text: within the target if it needed no decoding */
     uint32_t path_len;
     uint32_t query;   /* to the end of the target; 0: none */
-    uint32_t address; /* NUL-terminated; the fields are behind it */
+    uint32_t address; /* NUL-terminated; behind it the fields, up to an empty name */
     uint32_t time;    /* seconds since 1970 (until 2106) */
-    uint16_t field_count;
     uint8_t method_len;
     uint8_t minor : 1;
     bool secure : 1;
+    bool has_body : 1;
     bool kept : 1; /* by request_keep */
     char text[];
 };
@@ -112,7 +118,6 @@ static uint32_t put_field(struct request *r, uint32_t at, const struct request_f
             at = put(r, put(r, at, comma), fields[i].value);
     }
     r->text[at++] = '\0';
-    r->field_count++;
     return at;
 }
 
@@ -122,12 +127,12 @@ static void put_fields(struct request *r, uint32_t at, const struct request_part
         at = put(r, at, (struct span){"host", sizeof "host"});
         at = put(r, at, authority);
         r->text[at++] = '\0';
-        r->field_count++;
     }
     for (size_t i = 0; i < parts->field_count; i++) {
         if (!authority.len || !span_equal_nocase(parts->fields[i].name, SPAN("host")))
             at = put_field(r, at, parts->fields, parts->field_count, i);
     }
+    r->text[at] = '\0';
 }
 
 /* Room for all parts, a decoded path and a joint between repeated fields. */
@@ -196,6 +201,12 @@ struct request *request_new(const struct request_parts *parts, const char **erro
 
 void request_set_body(struct request *r, struct buf *take) {
     r->body = take;
+    r->has_body = true;
+}
+
+void request_share_fields(struct request *r, struct shared_fields *shared) {
+    if (!r->has_body)
+        r->shared = shared;
 }
 
 struct request *request_ref(struct request *r) {
@@ -206,8 +217,13 @@ struct request *request_ref(struct request *r) {
 void request_unref(struct request *r) {
     if (!r || --r->refs)
         return;
-    buf_unref(r->body);
+    if (r->has_body || r->kept)
+        buf_unref(r->kept ? r->common : r->body);
     free(r);
+}
+
+static bool starts_with(struct span name, struct span prefix) {
+    return name.len >= prefix.len && memcmp(name.at, prefix.at, prefix.len) == 0;
 }
 
 /* Fields that concern one message or one connection (RFC 9110 section 7.6.1, RFC 6455 section 11.3)
@@ -221,57 +237,104 @@ static bool worth_keeping(struct span name) {
         if (span_is(name, dropped[i]))
             return false;
     }
-    struct span prefix = {name.at, name.len < 14 ? name.len : 14};
-    return !span_is(prefix, "sec-websocket-");
+    return !starts_with(name, SPAN("sec-websocket-"));
 }
 
-/* Where in text the fields begin. */
-static uint32_t fields_of(const struct request *r) {
-    return r->address + (uint32_t)strlen(r->text + r->address) + 1;
+/* Fields that say what is the same for many: a browser, its language, the server, the proxy. */
+static bool is_common(struct span name) {
+    static const char *const common[] = {
+        "host",
+        "origin",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "cache-control",
+        "accept-language",
+        "x-forwarded-host",
+        "pragma",
+        "x-forwarded-proto",
+        "via",
+        "dnt",
+        "x-forwarded-port",
+        "priority",
+    };
+    for (size_t i = 0; i < sizeof common / sizeof *common; i++) {
+        if (span_is(name, common[i]))
+            return true;
+    }
+    return starts_with(name, SPAN("sec-fetch-")) || starts_with(name, SPAN("sec-ch-"));
 }
 
-/* Steps to the next field; *at begins at fields_of(r). */
-static void next_field(const struct request *r, uint32_t *at, struct span *name,
-                       struct span *value) {
-    *name = span_of(r->text + *at);
+/* Walks over the fields, of a kept request first its own and then the common ones. */
+struct walk {
+    const char *at;
+    const struct buf *common; /* to come; NULL: nothing */
+};
+
+static struct walk walk_fields(const struct request *r) {
+    const char *address = r->text + r->address;
+    return (struct walk){address + strlen(address) + 1, r->kept ? r->common : NULL};
+}
+
+static bool next_field(struct walk *walk, struct span *name, struct span *value) {
+    if (!*walk->at && walk->common) {
+        walk->at = walk->common->bytes;
+        walk->common = NULL;
+    }
+    if (!*walk->at)
+        return false;
+    *name = span_of(walk->at);
     *value = span_of(name->at + name->len + 1);
-    *at += (uint32_t)(name->len + value->len + 2);
+    walk->at += name->len + value->len + 2;
+    return true;
 }
 
-/* The bytes of the fields that are worth keeping, which are copied to `out` unless that is NULL. */
-static uint32_t keep_fields(const struct request *r, char *out, uint16_t *count) {
-    uint32_t from = fields_of(r);
-    uint32_t to = 0;
-    *count = 0;
-    for (uint32_t i = 0; i < r->field_count; i++) {
-        struct span name;
-        struct span value;
-        next_field(r, &from, &name, &value);
-        if (!worth_keeping(name))
+enum { OWN = 1, COMMON = 2 };
+
+/* The size of these fields with their end, of those that are worth keeping. They are copied to
+ * `out` unless that is NULL. */
+static size_t keep_fields(const struct request *r, int which, char *out) {
+    struct walk walk = walk_fields(r);
+    struct span name;
+    struct span value;
+    size_t size = 0;
+    while (next_field(&walk, &name, &value)) {
+        if (!worth_keeping(name) || !(which & (is_common(name) ? COMMON : OWN)))
             continue;
         size_t len = name.len + value.len + 2;
         if (out)
-            memcpy(out + to, name.at, len);
-        to += (uint32_t)len;
-        ++*count;
+            memcpy(out + size, name.at, len);
+        size += len;
     }
-    return to;
+    if (out)
+        out[size] = '\0';
+    return size + 1;
+}
+
+static struct buf *keep_common(const struct request *r, size_t size) {
+    char fields[SHARED_FIELDS_MAX];
+    keep_fields(r, COMMON, fields);
+    return shared_fields_get(r->shared, (struct span){fields, size});
 }
 
 /* Measured before it is made: a block that shrinks afterwards leaves a hole behind every client. */
 struct request *request_keep(const struct request *r) {
-    uint16_t count;
     /* One more reference changes nothing that the request says. */
     if (r->kept)
         return request_ref((struct request *)(uintptr_t)r);
-    uint32_t fields = fields_of(r);
-    struct request *kept = memory_alloc(sizeof *kept + fields + keep_fields(r, NULL, &count));
-    *kept = *r;
+    size_t common = r->has_body || !r->shared ? 0 : keep_fields(r, COMMON, NULL);
+    if (common > SHARED_FIELDS_MAX)
+        common = 0;
+    int own = common ? OWN : OWN | COMMON;
+    size_t head = r->address + strlen(r->text + r->address) + 1;
+    size_t fixed = offsetof(struct request, text) + head;
+    struct request *kept = memory_alloc(fixed + keep_fields(r, own, NULL));
+    memcpy(kept, r, fixed);
     kept->refs = 1;
-    kept->body = NULL;
+    kept->has_body = false;
     kept->kept = true;
-    memcpy(kept->text, r->text, fields);
-    keep_fields(r, kept->text + fields, &kept->field_count);
+    kept->common = common ? keep_common(r, common) : NULL;
+    keep_fields(r, own, kept->text + head);
     return kept;
 }
 
@@ -299,7 +362,7 @@ int request_minor(const struct request *r) {
 }
 
 struct span request_body(const struct request *r) {
-    return r->body ? (struct span){r->body->bytes, r->body->len} : SPAN("");
+    return r->has_body && r->body ? (struct span){r->body->bytes, r->body->len} : SPAN("");
 }
 
 const char *request_address(const struct request *r) {
@@ -318,9 +381,8 @@ struct span request_header(const struct request *r, const char *name) {
     struct span wanted = span_of(name);
     struct span found;
     struct span value;
-    uint32_t at = fields_of(r);
-    for (uint32_t i = 0; i < r->field_count; i++) {
-        next_field(r, &at, &found, &value);
+    struct walk walk = walk_fields(r);
+    while (next_field(&walk, &found, &value)) {
         if (span_equal_nocase(found, wanted))
             return value;
     }
@@ -328,14 +390,20 @@ struct span request_header(const struct request *r, const char *name) {
 }
 
 size_t request_header_count(const struct request *r) {
-    return r->field_count;
+    struct span name;
+    struct span value;
+    struct walk walk = walk_fields(r);
+    size_t count = 0;
+    while (next_field(&walk, &name, &value))
+        count++;
+    return count;
 }
 
 void request_header_at(const struct request *r, size_t index, struct span *name,
                        struct span *value) {
-    uint32_t at = fields_of(r);
+    struct walk walk = walk_fields(r);
     for (size_t i = 0; i <= index; i++)
-        next_field(r, &at, name, value);
+        (void)next_field(&walk, name, value);
 }
 
 bool request_header_has_token(const struct request *r, const char *name, const char *token) {

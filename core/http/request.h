@@ -8,6 +8,7 @@
 #include <time.h>
 
 struct request;
+struct shared_fields;
 
 /* What a request is made of, all borrowed; http/parse fills it in. */
 struct request_field {
@@ -34,6 +35,9 @@ void request_unref(struct request *r);
 /* A copy without body and hop-by-hop fields (Connection, Upgrade, Sec-WebSocket-*, Content-Length,
  * ...), for keeping; of such a copy, another reference. */
 struct request *request_keep(const struct request *r);
+/* What many clients say alike (User-Agent, Accept-Language, ...) is then kept once, if the request
+ * has no body. `shared` must live as long as request_keep may be called. */
+void request_share_fields(struct request *r, struct shared_fields *shared);
 
 struct span request_method(const struct request *r);
 struct span request_target(const struct request *r); /* as sent: "/a%20b?x=1" */

@@ -1,5 +1,6 @@
 /* Requests as objects, and the small grammars of targets and fields. */
 #include "http/request.h"
+#include "http/shared_fields.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -85,6 +86,96 @@ static void test_kept_request_drops_what_concerns_one_message(void **state) {
     assert_ptr_equal(request_keep(kept), kept); /* nothing more to drop: the same one */
     request_unref(kept);
     request_unref(kept);
+}
+
+static void test_blocks_of_fields_are_shared(void **state) {
+    (void)state;
+    struct shared_fields shared = {0};
+    struct buf *one = shared_fields_get(&shared, SPAN("one"));
+    assert_ptr_equal(shared_fields_get(&shared, SPAN("one")), one);
+    assert_int_equal(one->refs, 3);
+    buf_unref(one);
+    /* Far more than there are places for: the first loses its place and stays with us. */
+    for (int i = 0; i < SHARED_FIELDS_PLACES * 20; i++) {
+        char text[16];
+        int len = snprintf(text, sizeof text, "%d", i);
+        struct buf *other = shared_fields_get(&shared, (struct span){text, (size_t)len});
+        is((struct span){other->bytes, other->len}, text);
+        buf_unref(other);
+    }
+    shared_fields_deinit(&shared);
+    assert_int_equal(one->refs, 1);
+    is((struct span){one->bytes, one->len}, "one");
+    buf_unref(one);
+}
+
+static void is_handshake(const struct request *kept) {
+    struct span name;
+    struct span value;
+    assert_int_equal(request_header_count(kept), 3);
+    is(request_header(kept, "host"), "a.example");
+    is(request_header(kept, "cookie"), "sid=1; theme=dark");
+    is(request_header(kept, "user-agent"), "test");
+    assert_null(request_header(kept, "upgrade").at);
+    request_header_at(kept, 0, &name, &value);
+    is(name, "cookie"); /* its own comes first */
+    request_header_at(kept, 2, &name, &value);
+    is(name, "user-agent");
+    is(request_body(kept), "");
+}
+
+static void test_kept_requests_share_what_they_say_alike(void **state) {
+    (void)state;
+    struct shared_fields shared = {0};
+    struct request *kept[2];
+    for (int i = 0; i < 2; i++) {
+        struct request *r = make("GET", "/", handshake, 8);
+        request_share_fields(r, &shared);
+        is(request_body(r), "");
+        kept[i] = request_keep(r);
+        request_unref(r);
+    }
+    struct buf *common =
+        shared_fields_get(&shared, (struct span){"host\0a.example\0user-agent\0test\0", 32});
+    assert_int_equal(common->refs, 4); /* both have it, the table, and we */
+    buf_unref(common);
+    shared_fields_deinit(&shared);
+    for (int i = 0; i < 2; i++) {
+        is_handshake(kept[i]);
+        request_unref(kept[i]);
+    }
+}
+
+static void test_what_cannot_be_shared_is_kept_all_the_same(void **state) {
+    (void)state;
+    struct shared_fields shared = {0};
+    char agent[2 * SHARED_FIELDS_MAX];
+    memset(agent, 'a', sizeof agent);
+    const struct request_field fields[] = {{SPAN("Host"), SPAN("a")},
+                                           {SPAN("User-Agent"), {agent, sizeof agent}}};
+    struct request *r = make("GET", "/", fields, 2);
+    request_share_fields(r, &shared);
+    struct request *large = request_keep(r);
+    request_unref(r);
+    r = make("GET", "/", NULL, 0); /* has nothing in common with anybody */
+    request_share_fields(r, &shared);
+    struct request *bare = request_keep(r);
+    request_unref(r);
+    r = make("POST", "/", fields, 1);
+    request_set_body(r, buf_copy("body", 4));
+    request_share_fields(r, &shared);
+    is(request_body(r), "body");
+    struct request *posted = request_keep(r);
+    request_unref(r);
+    shared_fields_deinit(&shared);
+    assert_int_equal(request_header(large, "user-agent").len, sizeof agent);
+    is(request_header(large, "host"), "a");
+    assert_int_equal(request_header_count(bare), 0);
+    is(request_header(posted, "host"), "a");
+    is(request_body(posted), "");
+    request_unref(large);
+    request_unref(bare);
+    request_unref(posted);
 }
 
 static void path_is(const char *target, const char *path) {
@@ -177,6 +268,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields_are_joined_and_lower_case),
         cmocka_unit_test(test_kept_request_drops_what_concerns_one_message),
+        cmocka_unit_test(test_blocks_of_fields_are_shared),
+        cmocka_unit_test(test_kept_requests_share_what_they_say_alike),
+        cmocka_unit_test(test_what_cannot_be_shared_is_kept_all_the_same),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_queries),
         cmocka_unit_test(test_cookies),
