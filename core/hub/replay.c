@@ -430,9 +430,10 @@ void replay_hold(struct room *room, const struct message *m, uint64_t stamp) {
     struct offset o;
     LIST_FOREACH (r, &room->replays, of_room) {
         struct client *c = r->state->client;
+        bool is_lost = r->cursor < history_gone(room->history); /* and it will be given up */
         if (c->stamp != stamp) {
             c->stamp = stamp;
-        } else if (offset_read(&o, m->offset)) {
+        } else if (!is_lost && offset_read(&o, m->offset)) {
             leave_out(r, o.sequence);
         }
     }

@@ -289,9 +289,10 @@ bool slow_takes(struct delivery *d, struct client *c) {
     const struct message *m = d->message;
     struct slow *slow = slow_of(c);
     if (m->flags & MESSAGE_VOLATILE) {
-        bool blocked = c->ops->blocked(c);
-        c->ns->hub->metrics->dropped[DROPPED_VOLATILE] += blocked;
-        return blocked;
+        /* Nor does it go before what is parked, or into the middle of what is dropped. */
+        bool waits = slow || c->ops->blocked(c);
+        c->ns->hub->metrics->dropped[DROPPED_VOLATILE] += waits;
+        return waits;
     }
     if (!d->rule || d->rule->policy == SLOW_CLOSE) {
         return false;
