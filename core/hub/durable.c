@@ -20,7 +20,6 @@ struct durable {
     uint64_t unwritten; /* up to here some are in memory and not on disk */
     uint32_t pending;   /* messages; each holds the room, too */
     bool unfounded;     /* there is no such log on disk yet */
-    bool lost;          /* the last commit failed: the sequences that memory gave are not on disk */
 };
 
 /* Whom a message leaves out, by id: they may have gone when it is committed. */
@@ -195,7 +194,7 @@ bool durable_is_idle(const struct room *room) {
     const struct durable *d = room->durable;
     bool empty = history_last(room->history) == 0;
     uint64_t idle = room->ns->hub->now - d->used;
-    return !d->lost && !store_log_busy(d->log) && idle >= (empty ? IDLE_EMPTY : IDLE);
+    return !store_log_busy(d->log) && idle >= (empty ? IDLE_EMPTY : IDLE);
 }
 
 /* --- whom a message leaves out --- */
@@ -285,7 +284,6 @@ static void release_room(struct room *room) {
 static void on_committed(struct store_wait *wait, int status) {
     struct pending *p = (struct pending *)wait;
     struct commit *commit = p->commit;
-    p->room->durable->lost = status != 0;
     if (status == 0) {
         make_visible(p);
     } else {
@@ -315,7 +313,6 @@ int durable_publish(struct room *room, struct message *m, const struct except *e
     p->sequence = history_give(room->history, m, offset_text);
     int status = write_record(room, m, p->sequence, commit != NULL, &p->wait);
     if (status) {
-        room->durable->lost = true;
         m->offset = (struct span){0};
         free(p);
         return status;

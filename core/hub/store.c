@@ -37,6 +37,7 @@ struct store {
     int lock;         /* the file that keeps a second process out */
     uint64_t bytes;   /* queued */
     struct queued_value *values;
+    bool has_failed; /* to write a record, in this run */
     bool stopped;
     uv_thread_t thread;
     uv_async_t async;
@@ -176,6 +177,7 @@ static void settle(struct store *s, struct store_job *job) {
         s->metrics->store_records += job->op != STORE_BEGIN;
     } else {
         s->metrics->store_errors++;
+        s->has_failed = s->has_failed || job->log;
     }
     if (job->wait) {
         job->wait->done(job->wait, job->status);
@@ -345,6 +347,7 @@ int store_log_open(struct store_log **out, struct store *s, struct span name, ui
         free(log);
         return status;
     }
+    state->last += s->has_failed && state->epoch[0] ? STORE_JUMP : 0;
     *out = log;
     return 0;
 }

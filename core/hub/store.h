@@ -71,9 +71,9 @@ struct store_record {
  * too much is queued (four times as much may be before a patient writer is refused, for there
  * cannot be many of them), or UV_ECANCELED after store_stop.
  *
- * Its sequence may be told to others at once. Should the process be killed before the commit,
- * state.last jumps ahead at the next opening by more than can have been queued, so that a sequence
- * never means two records. */
+ * Its sequence may be told to others at once. Should it not be written, or the process be killed
+ * before the commit, state.last jumps ahead at the next opening by more than can have been queued,
+ * so that a sequence never means two records. */
 int store_append(struct store_log *log, const struct store_record *record, struct store_wait *wait);
 
 /* --- keyed values --------------------------------------------------------------------------- */

@@ -36,8 +36,10 @@ static const char *const sql[STATEMENT_COUNT] = {
     [STATEMENT_LOG_PUT] =
         "INSERT INTO logs (id, name, epoch, last, trimmed, expired, touched, ttl, run)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET"
-        " epoch = ?3, last = ?4, trimmed = ?5, expired = max(expired, ?6), touched = ?7,"
-        " ttl = ?8, run = ?9 RETURNING id",
+        " epoch = ?3, last = ?4, touched = ?7, ttl = ?8, run = ?9,"
+        /* Some may have expired without the loop knowing yet. */
+        " trimmed = CASE epoch WHEN ?3 THEN max(trimmed, ?5) ELSE ?5 END,"
+        " expired = CASE epoch WHEN ?3 THEN max(expired, ?6) ELSE ?6 END RETURNING id",
     [STATEMENT_LOG_EMPTY] = "DELETE FROM records WHERE log = ?1",
     [STATEMENT_RECORD_PUT] = "INSERT INTO records (log, sequence, bytes) VALUES (?1, ?2, ?3)",
     [STATEMENT_RECORD_TRIM] = "DELETE FROM records WHERE log = ?1 AND sequence <= ?2",
@@ -227,7 +229,7 @@ void db_close(struct db *db, bool ended_well) {
 
 /* --- writing --- */
 
-SLIST_HEAD(log_list, store_log);
+STAILQ_HEAD(log_list, store_log);
 
 static int put_log(struct db *db, struct store_log *log) {
     sqlite3_stmt *s = db->statements[STATEMENT_LOG_PUT];
@@ -254,14 +256,22 @@ static int put_log(struct db *db, struct store_log *log) {
     return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
+static int empty_log(struct db *db, const struct store_log *log) {
+    sqlite3_stmt *s = db->statements[STATEMENT_LOG_EMPTY];
+    sqlite3_bind_int64(s, 1, log->id);
+    return run(s);
+}
+
 /* A log's row is written, and its beginning trimmed, once in a transaction however many records
  * come. */
 static int touch(struct db *db, struct store_log *log, struct log_list *dirty) {
-    if (!log->dirty) {
+    bool first = !log->dirty;
+    if (first) {
         log->dirty = true;
-        SLIST_INSERT_HEAD(dirty, log, link);
+        STAILQ_INSERT_TAIL(dirty, log, link);
     }
-    return log->id ? SQLITE_OK : put_log(db, log);
+    int code = log->id ? SQLITE_OK : put_log(db, log);
+    return code == SQLITE_OK && first && log->anew ? empty_log(db, log) : code;
 }
 
 static int finish_log(struct db *db, struct store_log *log) {
@@ -280,13 +290,10 @@ static int begin_log(struct db *db, const struct store_job *job, struct log_list
     strcpy(log->epoch, job->epoch);
     log->last = log->trimmed = log->expired = 0;
     log->ttl = job->ttl;
-    int code = SQLITE_OK;
-    if (log->id) {
-        sqlite3_stmt *s = db->statements[STATEMENT_LOG_EMPTY];
-        sqlite3_bind_int64(s, 1, log->id);
-        code = run(s);
-    }
-    return code == SQLITE_OK ? touch(db, log, dirty) : code;
+    bool is_touched = log->dirty;
+    log->anew = true;
+    int code = touch(db, log, dirty);
+    return code == SQLITE_OK && is_touched ? empty_log(db, log) : code;
 }
 
 static int append(struct db *db, const struct store_job *job, struct log_list *dirty) {
@@ -333,8 +340,9 @@ static int write_job(struct db *db, const struct store_job *job, struct log_list
 /* Whether it was committed or not, nothing of the transaction stays with the logs. */
 static void forget(struct log_list *dirty, bool committed) {
     struct store_log *log;
-    SLIST_FOREACH (log, dirty, link) {
+    STAILQ_FOREACH (log, dirty, link) {
         log->dirty = false;
+        log->anew = log->anew && !committed;
         if (log->made && !committed) {
             log->id = 0;
         }
@@ -343,7 +351,7 @@ static void forget(struct log_list *dirty, bool committed) {
 }
 
 int db_write(struct db *db, struct store_jobs *jobs) {
-    struct log_list dirty = SLIST_HEAD_INITIALIZER(dirty);
+    struct log_list dirty = STAILQ_HEAD_INITIALIZER(dirty);
     struct store_log *log;
     struct store_job *job;
     int code = run(db->statements[STATEMENT_BEGIN]);
@@ -352,7 +360,7 @@ int db_write(struct db *db, struct store_jobs *jobs) {
             code = write_job(db, job, &dirty);
         }
     }
-    SLIST_FOREACH (log, &dirty, link) {
+    STAILQ_FOREACH (log, &dirty, link) {
         if (code == SQLITE_OK) {
             code = finish_log(db, log);
         }

@@ -50,7 +50,8 @@ struct store_log {
     char epoch[STORE_EPOCH_MAX + 1];
     bool dirty; /* on the list of those whose row is to be written in this transaction */
     bool made;  /* its row is new in this transaction */
-    SLIST_ENTRY(store_log) link;
+    bool anew;  /* it begins anew: what is on disk is to go first */
+    STAILQ_ENTRY(store_log) link;
     size_t name_len;
     char name[];
 };

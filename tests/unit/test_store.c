@@ -312,6 +312,49 @@ static void an_open_log_survives_its_row(void **state) {
     store_log_close(log);
 }
 
+/* The records are over before the loop, whose clock is another, knows of it. */
+static void what_is_over_stays_trimmed(void **state) {
+    struct fixture *f = *state;
+    struct store_state at;
+    open_store(f);
+    fill(f, "room", 1, 3);
+    struct store_log *log = open_log(f, "room", 100, &at);
+    writer_clear(&f->read);
+    edit(f, "DELETE FROM records; UPDATE logs SET trimmed = last, expired = last");
+    assert_int_equal(append(log, 4, "r4", 0, NULL), 0);
+    store_log_close(log);
+    shut(f);
+    open_store(f);
+    log = open_log(f, "room", 100, &at);
+    assert_text(&f->read, "4:r4 ");
+    assert_int_equal(at.trimmed, 3);
+    assert_int_equal(at.expired, 3);
+    store_log_close(log);
+}
+
+/* As two reloads in a row have it: a log that is closed may be opened again before its last words
+ * are written. */
+static void the_last_beginning_counts(void **state) {
+    struct fixture *f = *state;
+    struct store_state at;
+    open_store(f);
+    fill(f, "room", 1, 3);
+    struct store_log *log = open_log(f, "room", 100, &at);
+    store_log_begin(log, "", 0);
+    store_log_close(log);
+    log = open_log(f, "room", 0, &at);
+    store_log_begin(log, "epoch-2", HOUR);
+    assert_int_equal(append(log, 1, "new", 0, NULL), 0);
+    store_log_close(log);
+    writer_clear(&f->read);
+    shut(f);
+    open_store(f);
+    log = open_log(f, "room", 100, &at);
+    assert_text(&f->read, "1:new ");
+    assert_string_equal(at.epoch, "epoch-2");
+    store_log_close(log);
+}
+
 static void assert_value(struct fixture *f, const char *key, const char *expected) {
     struct writer value = {0};
     assert_int_equal(store_get(f->store, span_of(key), &value), expected != NULL);
@@ -408,11 +451,47 @@ static void a_full_disk_is_told_and_survived(void **state) {
     assert_text(&f->done, "kept=0 ");
     assert_true(logged(f, "the store works again"));
     store_log_close(log);
+    log = open_log(f, "room", 100, &at);
+    assert_text(&f->read, "1:r1 2:r2 4:four ");
+    assert_true(at.last > 1000000); /* 5 may have been told, and lost */
+    store_log_close(log);
     shut(f);
     free(big);
     open_store(f);
     log = open_log(f, "room", 100, &at);
     assert_text(&f->read, "1:r1 2:r2 4:four ");
+    store_log_close(log);
+}
+
+/* That a log begins anew could not be written: what was there goes with the next record. */
+static void a_beginning_that_fails_comes_with_the_next_record(void **state) {
+    struct fixture *f = *state;
+    struct store_state at;
+    struct rlimit before;
+    struct waiting lost = {{on_done}, f, "lost", false};
+    struct waiting kept = {{on_done}, f, "kept", false};
+    open_store(f);
+    fill(f, "room", 1, 3);
+    struct store_log *log = open_log(f, "room", 100, &at);
+    writer_clear(&f->read);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before);
+    struct rlimit tight = {1, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    store_log_begin(log, "epoch-2", HOUR);
+    assert_int_equal(append(log, 1, "new-1", 0, &lost.wait), 0);
+    await(f, &lost);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    writer_clear(&f->done);
+    assert_int_equal(append(log, 2, "new-2", 0, &kept.wait), 0);
+    await(f, &kept);
+    assert_text(&f->done, "kept=0 ");
+    store_log_close(log);
+    shut(f);
+    open_store(f);
+    log = open_log(f, "room", 100, &at);
+    assert_text(&f->read, "2:new-2 ");
+    assert_string_equal(at.epoch, "epoch-2");
     store_log_close(log);
 }
 
@@ -470,9 +549,12 @@ int main(void) {
         TEST(sequences_jump_after_a_kill),
         TEST(what_is_over_goes),
         TEST(an_open_log_survives_its_row),
+        TEST(what_is_over_stays_trimmed),
+        TEST(the_last_beginning_counts),
         TEST(values_are_kept_by_key),
         TEST(the_queue_is_bounded),
         TEST(a_full_disk_is_told_and_survived),
+        TEST(a_beginning_that_fails_comes_with_the_next_record),
         TEST(two_servers_do_not_share_a_folder),
         TEST(a_newer_schema_is_refused),
         TEST(what_is_no_database_is_refused),
