@@ -67,7 +67,9 @@ function peersOf(row) {
 }
 
 function isJudged(row, name) {
-  return name === 'moonwire' || row.targets.some((target) => target.of?.includes(name));
+  const isNamed = (target) => target.of?.includes(name) || target.over === name;
+  return name === 'moonwire' || row.targets.some(isNamed) ||
+    rows.some((other) => other.targets.some((target) => target.row === row.id && isNamed(target)));
 }
 
 /** One core for the servers and another for the generator, where there are two. */

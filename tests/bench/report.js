@@ -18,20 +18,27 @@ function better(row, samples, names, round) {
   return row.more ? Math.max(...values) : Math.min(...values);
 }
 
+/** moonwire's value in a row and round; with `over` in multiples of that server's. */
+function ownValue(samples, id, round, over) {
+  const value = samples[id]?.moonwire?.[round]?.value;
+  return over ? value / samples[id]?.[over]?.[round]?.value : value;
+}
+
 function ratiosOf(row, target, samples) {
-  const list = samples[row.id].moonwire ?? [];
-  return list.flatMap(({ value }, round) => {
+  return (samples[row.id].moonwire ?? []).map((_, round) => {
     const base = target.row
-      ? samples[target.row]?.moonwire?.[round]?.value
+      ? ownValue(samples, target.row, round, target.over)
       : better(row, samples, target.of, round);
-    return base === undefined ? [] : [value / base];
-  });
+    return ownValue(samples, row.id, round, target.over) / base;
+  }).filter(Number.isFinite);
 }
 
 /** What a target compares with, in words. */
 function comparison(target) {
   if (target.below) return '–';
-  if (target.row) return `its own \`${target.row}\``;
+  if (target.row) {
+    return `its own \`${target.row}\`${target.over ? `, both ÷ the ${target.over}` : ''}`;
+  }
   return target.of.length > 1 ? `the better of ${target.of.join(' and ')}` : target.of[0];
 }
 
