@@ -212,7 +212,7 @@ enum history_status history_after(const struct history *h, struct span after, ui
         if (!offset_read(&o, entry)) {
             continue;
         }
-        if (span_is(o.epoch, h->epoch)) {
+        if (h && span_is(o.epoch, h->epoch)) {
             *sequence = o.sequence;
             return status_of(h, o.sequence);
         }

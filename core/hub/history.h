@@ -49,7 +49,7 @@ struct span history_offset(const struct history *h, uint64_t sequence, char text
 bool history_has_epoch(const struct history *h, struct span offset);
 /* Where a reader stands who has seen everything up to `after`: an offset, or a list of them
  * (hub/offset.h) of which the one with this log's epoch is meant. *sequence is set for HISTORY_OK,
- * HISTORY_TRIMMED and HISTORY_EXPIRED. */
+ * HISTORY_TRIMMED and HISTORY_EXPIRED. NULL: a log that has yet to begin, of which no offset is. */
 enum history_status history_after(const struct history *h, struct span after, uint64_t *sequence);
 
 /* Reads oldest first: those after (exclusive) and before (exclusive) these offsets, at most

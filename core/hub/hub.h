@@ -109,6 +109,8 @@ void client_each_room(const struct client *c, void (*visit)(struct span name, vo
  * kept, or there is nothing yet, or it cannot be read: room_is_durable. */
 struct history *room_history(struct ns *ns, struct span room);
 bool room_is_durable(const struct ns *ns, struct span room); /* as the settings have it */
+/* Would the room keep in memory what is said in it? */
+bool room_is_remembered(const struct ns *ns, struct span room);
 
 /* Whom a publication leaves out: these clients, and whoever is in these rooms of the namespace when
  * it is delivered. Borrowed for the call. */

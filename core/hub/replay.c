@@ -185,7 +185,8 @@ enum replay_result replay_ask(struct client *c, struct span name, struct span ow
         return REPLAY_NONE;
     }
     const struct history *h = room_history(c->ns, name);
-    bool offered = !own.len && h; /* Of a room without history no offset can be meant. */
+    bool kept = h || room_is_remembered(c->ns, name);
+    bool offered = !own.len && kept; /* Of a room without history no offset can be meant. */
     struct span list = offered ? buf_span(state->offered) : own;
     if (!list.len) {
         return REPLAY_NONE;
@@ -196,6 +197,9 @@ enum replay_result replay_ask(struct client *c, struct span name, struct span ow
     struct span entry = h ? entry_of(buf_span(state->wanted), h) : (struct span){0};
     *after = entry.len ? entry : buf_span(state->wanted);
     uint64_t from;
+    if (!h && kept) { /* Nothing has been said there since the server has started. */
+        return result_of(history_after(NULL, *after, &from));
+    }
     return hub_is_member(c, name) ? REPLAY_JOINED : judge(h, *after, &from);
 }
 

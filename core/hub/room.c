@@ -251,6 +251,11 @@ bool room_is_durable(const struct ns *ns, struct span name) {
     return policy && policy->history_size && policy->durable;
 }
 
+bool room_is_remembered(const struct ns *ns, struct span name) {
+    const struct room_policy *policy = policy_of(ns, name);
+    return policy && policy->history_size && !policy->durable;
+}
+
 struct history *room_history(struct ns *ns, struct span name) {
     struct room *room = room_find(ns->rooms, name);
     if (!room && room_is_durable(ns, name)) {

@@ -248,6 +248,17 @@ static void tell_replay(lua_State *L, const struct audience *a, const struct his
     }
 }
 
+/* Why nothing is known of an offset (empty: nothing was asked) in a room without a log. */
+static const char *reason_of_none(const struct audience *a, struct span offset) {
+    uint64_t sequence;
+    if (!offset.len) {
+        return NULL;
+    }
+    return room_is_remembered(a->scope->ns, audience_name(a))
+               ? history_reason(history_after(NULL, offset, &sequence))
+               : "no_history";
+}
+
 int gather_history(lua_State *L) {
     const struct audience *a = audience_check(L, "history");
     if (lua_isnoneornil(L, 2)) {
@@ -280,10 +291,11 @@ int gather_history(lua_State *L) {
         push_message(L, notes.messages[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    lua_pushboolean(L, status == HISTORY_OK);
-    if (status == HISTORY_OK) {
+    const char *reason = h ? history_reason(status) : reason_of_none(a, after.len ? after : before);
+    lua_pushboolean(L, reason == NULL);
+    if (!reason) {
         return 2;
     }
-    lua_pushstring(L, history_reason(status));
+    lua_pushstring(L, reason);
     return 3;
 }

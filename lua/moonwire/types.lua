@@ -294,8 +294,9 @@ function room:durable() end
 --- What was said, oldest first: { event, data (or args, where there were several), offset }, or for
 --- raw frames { data, kind, offset }. With `after` the oldest ones behind it, otherwise the newest.
 --- Of those before an offset that is unknown there are none. `complete` is false where messages after
---- `after` are no longer there, or one of the two is unknown; then `reason` says why: "trimmed" (there were more than `size`), "expired" (`ttl` was over), "epoch" (of
---- another log, or the server has been restarted since), "invalid" (no offset, or one of the future).
+--- `after` are no longer there, or one of the two is unknown; then `reason` says why: "trimmed" (there
+--- were more than `size`), "expired" (`ttl` was over), "epoch" (of another log, or the server has been
+--- restarted since), "invalid" (no offset, or one of the future), "no_history" (the room keeps none).
 ---@param options? { after: string?, before: string?, limit: integer? }
 ---@return table[]? messages nil, "unavailable" where they cannot be read from disk
 ---@return boolean|string complete

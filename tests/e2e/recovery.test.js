@@ -419,22 +419,45 @@ describe("a join from Lua", () => {
   }
 });
 
-it("after a restart of the server the log is another", async () => {
-  const server = await serve(APP);
-  const driver = await connect(server);
-  const { data: offset } = await driver.call("many", "log:1", 1, 3);
-  await driver.close();
-  await server.kill("SIGTERM");
-  await server.start();
-  const peer = await connect(server);
-  const reply = await peer.join("log:1", { after: offset });
-  assert.deepEqual([reply.recovered, reply.reason], [false, "epoch"]);
-  assert.notEqual(reply.offset.split(":")[0], offset.split(":")[0]);
-  await peer.close();
-  const events = await stream(server, "/?room=log:1", { headers: { "Last-Event-ID": offset } });
-  const joined = await events.next("joined");
-  assert.equal(JSON.parse(joined.data).reason, "epoch");
-  assert.equal(joined.id, reply.offset);
-  events.destroy();
-  await server.stop();
+describe("after a restart of the server", () => {
+  const server = serving(APP);
+  const seen = (after) => ({ after, recovered: false, reason: "epoch" });
+  let offset;
+
+  it("the log is another", async () => {
+    const driver = await connect(server);
+    offset = (await driver.call("many", "log:1", 1, 3)).data;
+    await driver.close();
+    await server.kill("SIGTERM");
+    await server.start();
+    const peer = await connect(server);
+    const reply = await peer.join("log:1", { after: offset });
+    assert.deepEqual([reply.recovered, reply.reason], [false, "epoch"]);
+    assert.notEqual(reply.offset.split(":")[0], offset.split(":")[0]);
+    await peer.close();
+    const events = await stream(server, "/?room=log:1", { headers: { "Last-Event-ID": offset } });
+    const joined = await events.next("joined");
+    assert.equal(JSON.parse(joined.data).reason, "epoch");
+    assert.equal(joined.id, reply.offset);
+    events.destroy();
+  });
+
+  // Nothing has been said in these rooms since, and nobody was there.
+  it("so hears the first who is back, whatever the wire", async () => {
+    const outcome = ({ data, recovered, reason }) => ({ data, recovered, reason });
+    const wanted = { data: seen(offset), recovered: false, reason: "epoch" };
+    const peer = await connect(server, `/?room=log:ws&after=${offset}`);
+    assert.deepEqual(outcome((await peer.next()).data), wanted);
+    assert.deepEqual(outcome(await peer.join("log:join", { after: offset })), wanted);
+    const read = await peer.join("log:read", { after: offset, read: true });
+    const what = { ...seen(offset), history: [], complete: false, why: "epoch" };
+    assert.deepEqual(outcome(read), { ...wanted, data: what });
+    const events = await stream(server, "/?room=log:sse", { headers: { "Last-Event-ID": offset } });
+    assert.deepEqual(outcome(JSON.parse((await events.next("joined")).data)), wanted);
+    const junk = await stream(server, "/?room=log:junk&after=junk");
+    assert.equal(JSON.parse((await junk.next("joined")).data).reason, "invalid");
+    events.destroy();
+    junk.destroy();
+    await peer.close();
+  });
 });

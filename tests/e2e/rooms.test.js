@@ -380,6 +380,8 @@ describe("history", () => {
       ],
     );
     assert.deepEqual((await peer.call("history", "no log")).data, { list: [], complete: true });
+    const behind = (await peer.call("history", "no log", { after: list[0].offset })).data;
+    assert.deepEqual(behind, { list: [], complete: false }, "who knows what was said there?");
     await peer.close();
   });
 });
