@@ -31,6 +31,11 @@ npm                   command:npm
 chromium              command:chromium
 fonts-dejavu-core     file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 '
+# What scripts/micro needs beyond the build's.
+MICRO_PACKAGES='
+libcmocka-dev         header:cmocka.h
+valgrind              header:valgrind/callgrind.h
+'
 # What our parsers are compared with.
 ORACLE_PACKAGES='
 libwslay-dev          header:wslay/wslay.h
