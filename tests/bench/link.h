@@ -68,7 +68,7 @@ struct io {
 };
 
 /* Prints the message and ends the program with status 1. */
-_Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 /* Begins to connect to 127.0.0.1; the wire's begin() follows. */
 void link_open(struct io *io, struct peer *c);
