@@ -99,6 +99,10 @@ struct app {
     void (*on_auth)(struct app *app, struct ns *ns, struct request *r, struct span auth,
                     struct question *q);
     void (*drop_session)(struct app *app, void *script);
+    /* A session as text that outlives the process, appended; and back: NULL where that cannot be.
+     * `id` is the client's. */
+    void (*save_session)(struct app *app, void *script, struct writer *out);
+    void *(*load_session)(struct app *app, struct ns *ns, struct span id, struct span text);
     /* In place of on_auth: a client comes back to the session that it had (hub/recovery.h), of
      * which `script` is the app's part; NULL: it kept none. `auth` as above. False: its identity
      * has ended, and script is still the app's. */

@@ -40,6 +40,7 @@ struct room_policy {
 struct recovery_rule {
     uint32_t size; /* of the log, in messages; 0: off */
     uint64_t ttl;  /* ms */
+    bool durable;  /* on disk, so that it may come back to another process */
 };
 
 /* The settings of a namespace, owned by the app, swapped at a reload. */

@@ -90,6 +90,7 @@ struct message *message_keep(const struct message *m) {
     memcpy(kept, m, offsetof(struct message, encoded));
     kept->encoded_mask = 0;
     kept->position = 0; /* It may go out behind newer ones. */
+    kept->flags &= (uint8_t)~MESSAGE_HELD;
     char *at = (char *)kept->encoded;
     kept->room = keep(&at, m->room);
     kept->event = keep(&at, m->event);

@@ -32,6 +32,7 @@ enum message_kind {
 
 enum message_flags {
     MESSAGE_VOLATILE = 1, /* not to those whose socket is blocked */
+    MESSAGE_HELD = 2,     /* not yet to those who may come back: once it is on disk */
 };
 
 /* What became of a join of a client that has been here before. */

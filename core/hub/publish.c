@@ -2,7 +2,7 @@
  * closed or freed within a fan-out: who cannot take it is marked, and goes at the end of the turn.
  */
 #include "hub/durable.h"
-#include "hub/recovery.h"
+#include "hub/recovery_internal.h"
 #include "hub/slow.h"
 
 #include "base/memory.h"
@@ -114,7 +114,7 @@ static bool note_for_client(struct client *c, struct message *m) {
     struct span name = {id, CLIENT_ID_LEN};
     client_id(c, id);
     recovery_note(c->ns, m, PACKET_CLIENT, &name, 1, NULL);
-    return recovery_is_behind(c);
+    return (m->flags & MESSAGE_HELD) || recovery_is_behind(c);
 }
 
 int hub_publish_client(struct client *c, struct message *m) {
@@ -125,8 +125,19 @@ int hub_publish_client(struct client *c, struct message *m) {
     return send_to(c, m, rule->policy == SLOW_CLOSE ? NULL : rule);
 }
 
+/* Those who may come back are told what is in the log only once that is on disk. */
+static void hold_back(struct client *const *clients, uint32_t count, const struct message *m,
+                      uint64_t stamp) {
+    for (uint32_t i = 0; (m->flags & MESSAGE_HELD) && i < count; i++) {
+        if (clients[i]->kept) {
+            clients[i]->stamp = stamp;
+        }
+    }
+}
+
 /* To the members of a room, all but those who bear the stamp. */
 static void fan_out_room(struct room *room, struct message *m, uint64_t stamp) {
+    hold_back(room->members, room->count, m, stamp);
     if (!LIST_EMPTY(&room->replays)) {
         replay_hold(room, m, stamp);
     }
@@ -290,7 +301,9 @@ void hub_publish_ns(struct ns *ns, struct message *m, const struct except *excep
     if (ns->recovery) {
         recovery_note(ns, m, PACKET_NAMESPACE, NULL, 0, except);
     }
-    fan_out(ns->hub, ns->clients, ns->count, m, stamp_others(ns, except), slow_rule_of_ns(ns));
+    uint64_t stamp = stamp_others(ns, except);
+    hold_back(ns->clients, ns->count, m, stamp);
+    fan_out(ns->hub, ns->clients, ns->count, m, stamp, slow_rule_of_ns(ns));
 }
 
 /* A user without an on_auth of its own is the client with that id. */
@@ -307,12 +320,75 @@ void hub_publish_user(struct ns *ns, struct span user, struct message *m,
     if (ns->recovery) {
         recovery_note(ns, m, PACKET_USER, &user, 1, except);
     }
+    uint64_t stamp = stamp_others(ns, except);
     if (connections) {
-        fan_out(ns->hub, connections->members, connections->count, m, stamp_others(ns, except),
-                rule);
+        hold_back(connections->members, connections->count, m, stamp);
+        fan_out(ns->hub, connections->members, connections->count, m, stamp, rule);
     } else if (lone) {
-        fan_out(ns->hub, &lone, 1, m, stamp_others(ns, except), rule);
+        hold_back(&lone, 1, m, stamp);
+        fan_out(ns->hub, &lone, 1, m, stamp, rule);
     }
+}
+
+/* --- what has been held back ----------------------------------------------------------------- */
+
+static void tell_kept(struct client *const *clients, uint32_t count, struct message *m,
+                      uint64_t stamp, const struct slow_rule *rule) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (clients[i]->kept) {
+            fan_out(clients[i]->ns->hub, &clients[i], 1, m, stamp, rule);
+        }
+    }
+}
+
+static uint64_t stamp_listed(struct ns *ns, const struct packet *p) {
+    uint64_t stamp = stamp_others(ns, NULL);
+    struct packet_list ids = p->except_ids, rooms = p->except_rooms;
+    struct span text;
+    while (packet_list_next(&ids, &text)) {
+        struct client *c = hub_client(ns->hub, text);
+        if (c) {
+            c->stamp = stamp;
+        }
+    }
+    while (packet_list_next(&rooms, &text)) {
+        const struct room *room = room_find(ns->rooms, text);
+        if (room) {
+            stamp_members(room, stamp);
+        }
+    }
+    return stamp;
+}
+
+static void tell_named(struct ns *ns, const struct packet *p, struct span name, struct message *m,
+                       uint64_t stamp) {
+    bool by_room = p->target == PACKET_ROOMS;
+    const struct room *room = room_find(by_room ? ns->rooms : ns->users, name);
+    if (room) {
+        tell_kept(room->members, room->count, m, stamp,
+                  by_room ? slow_rule_of_room(room) : slow_rule_of_ns(ns));
+        stamp_members(room, stamp);
+    } else if (!by_room) { /* a client, or a user that is one */
+        struct client *c = hub_client(ns->hub, name);
+        if (c && c->ns == ns) {
+            tell_kept(&c, 1, m, stamp, slow_rule_of_ns(ns));
+        }
+    }
+}
+
+void publish_committed(struct ns *ns, struct packet *p, uint64_t position) {
+    uint64_t stamp = stamp_listed(ns, p);
+    struct message *m = &p->message;
+    struct packet_list names = p->names;
+    struct span name;
+    m->position = position;
+    if (p->target == PACKET_NAMESPACE) {
+        tell_kept(ns->clients, ns->count, m, stamp, slow_rule_of_ns(ns));
+    }
+    while (packet_list_next(&names, &name)) {
+        tell_named(ns, p, name, m, stamp);
+    }
+    message_deinit(m);
 }
 
 size_t hub_each_of_user(struct ns *ns, struct span user,

@@ -71,6 +71,8 @@ struct span recovery_offset(const struct ns *ns, uint64_t position, char text[OF
 /* Asked before client_release: the client may come back, and then c->script is what it was. It
  * stays the app's until app->drop_session. */
 bool recovery_keeps(const struct client *c);
+/* The app's part has changed, and is to be on disk soon, if anything is. */
+void recovery_touch(struct client *c);
 /* The app ends: drops the sessions of all who are gone. */
 void recovery_stop(struct hub *hub);
 

@@ -1,4 +1,4 @@
-/* A ring of packets. What is in them is recovery.c's business, which alone calls this. */
+/* A ring of packets. What is in them is recovery.c's business; only its files call this. */
 #include "hub/recovery_log.h"
 
 #include "base/memory.h"
@@ -8,12 +8,13 @@
 
 struct logged {
     struct buf *bytes;
+    uint64_t position;
     uint64_t said;
 };
 
 void recovery_log_init(struct recovery_log *log, uint32_t size) {
     unsigned char random[EPOCH_LEN / 4 * 3];
-    *log = (struct recovery_log){.size = size, .last = 1};
+    *log = (struct recovery_log){.size = size, .last = 1, .visible = 1, .gone = 1};
     random_bytes(random, sizeof random);
     base64url_encode(log->epoch, random, sizeof random);
     log->epoch[EPOCH_LEN] = '\0';
@@ -24,6 +25,7 @@ static struct logged *at(const struct recovery_log *log, uint32_t index) {
 }
 
 static void drop_oldest(struct recovery_log *log) {
+    log->gone = at(log, 0)->position;
     buf_unref(at(log, 0)->bytes);
     log->first = (log->first + 1) % log->size;
     log->count--;
@@ -56,33 +58,44 @@ void recovery_log_resize(struct recovery_log *log, uint32_t size) {
     log->first = 0;
 }
 
-void recovery_log_append(struct recovery_log *log, struct buf *bytes, uint64_t now) {
+void recovery_log_append(struct recovery_log *log, uint64_t position, struct buf *bytes,
+                         uint64_t now) {
     if (!log->ring) {
         log->ring = memory_array(log->size, sizeof *log->ring);
     }
     if (log->count == log->size) {
         drop_oldest(log);
     }
-    *at(log, log->count) = (struct logged){bytes, now};
+    *at(log, log->count) = (struct logged){bytes, position, now};
     log->count++;
-    log->last++;
+    log->last = position;
 }
 
 void recovery_log_trim(struct recovery_log *log, uint64_t before) {
-    while (log->count && at(log, 0)->said < before) {
+    while (log->count && at(log, 0)->said < before && at(log, 0)->position <= log->visible) {
         drop_oldest(log);
     }
 }
 
-uint64_t recovery_log_oldest(const struct recovery_log *log) {
-    return log->last - log->count + 1;
+/* The index of the first one after the position. */
+static uint32_t find(const struct recovery_log *log, uint64_t position) {
+    uint32_t low = 0, high = log->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (at(log, middle)->position > position) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
 }
 
-struct span recovery_log_at(const struct recovery_log *log, uint64_t position) {
-    uint64_t oldest = recovery_log_oldest(log);
-    if (position < oldest || position > log->last) {
+struct span recovery_log_next(const struct recovery_log *log, uint64_t *position) {
+    uint32_t index = find(log, *position);
+    if (index == log->count || at(log, index)->position > log->visible) {
         return (struct span){0};
     }
-    const struct buf *bytes = at(log, (uint32_t)(position - oldest))->bytes;
-    return (struct span){bytes->bytes, bytes->len};
+    *position = at(log, index)->position;
+    return (struct span){at(log, index)->bytes->bytes, at(log, index)->bytes->len};
 }

@@ -110,7 +110,9 @@ static void read_recovery(lua_State *L, struct recovery_rule *rule) {
     lua_getfield(L, -1, "recovery");
     rule->size = (uint32_t)field_number(L, "size");
     rule->ttl = (uint64_t)(field_number(L, "ttl") * 1000);
-    lua_pop(L, 1);
+    lua_getfield(L, -1, "durable");
+    rule->durable = lua_toboolean(L, -1);
+    lua_pop(L, 2);
 }
 
 static void read_limits(lua_State *L, struct ns_settings *settings, const struct config *config) {
@@ -391,6 +393,9 @@ int handlers_compile(struct version *version, struct writer *error) {
 bool handlers_need_store(const struct handlers *set) {
     for (size_t i = 0; i < set->count; i++) {
         const struct ns_settings *settings = &set->items[i].settings;
+        if (settings->recovery.durable) {
+            return true;
+        }
         for (size_t k = 0; k < settings->room_count; k++) {
             if (settings->rooms[k].durable) {
                 return true;

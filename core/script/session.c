@@ -10,8 +10,10 @@
 #include "script/ask.h"
 #include "script/expiry.h"
 #include "script/item.h"
+#include "script/keep.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static line_run run_item;
 
@@ -147,6 +149,7 @@ static void rest(struct session *s) {
 static void finish(struct session *s) {
     uint8_t kind = s->item->kind;
     s->item = NULL;
+    recovery_touch(s->client);
     if (s->asks) {
         s->asks->awaited = 0;
     }
@@ -323,9 +326,10 @@ static void close_session(struct session *s, const char *reason) {
 
 /* --- Lua's side --- */
 
-static void push_new_object(lua_State *L, struct session *s) {
+/* Above the table of objects on the stack. */
+static void push_new_object(lua_State *L, struct session *s, struct span id) {
     struct client_box *box = type_push(L, TYPE_CLIENT, sizeof *box, CLIENT_USERVALUES);
-    client_id(s->client, box->id);
+    memcpy(box->id, id.at, CLIENT_ID_LEN);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, s);
     /* Only now, for the box is emptied through the table. */
@@ -343,13 +347,22 @@ void session_push_object(lua_State *L, struct session *s) {
     bool again = s->seen;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->scope->hooks->client_objects);
     if (lua_rawgetp(L, -1, s) == LUA_TNIL) {
+        char id[CLIENT_ID_LEN + 1];
         lua_pop(L, 1);
-        push_new_object(L, s);
+        client_id(s->client, id);
+        push_new_object(L, s, span_of(id));
     }
     lua_remove(L, -2);
     if (again) {
         session_pin_object(L, s, lua_gettop(L));
     }
+}
+
+void session_push_early_object(lua_State *L, struct session *s, struct span id) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->scope->hooks->client_objects);
+    push_new_object(L, s, id);
+    lua_remove(L, -2);
+    session_pin_object(L, s, lua_gettop(L));
 }
 
 void session_pin_object(lua_State *L, struct session *s, int index) {
@@ -467,6 +480,7 @@ static void app_on_close(struct app *app, struct client *c, const char *reason) 
 void session_fill_app(struct app *app) {
     app->on_connect = app_on_connect;
     app->on_return = app_on_return;
+    keep_fill_app(app);
     app->on_message = app_on_message;
     app->on_event = app_on_event;
     app->on_join = app_on_join;

@@ -65,6 +65,8 @@ void session_done(void *session, enum task_end how);
 
 /* Within Lua: pushes the client's object, or its user's table. */
 void session_push_object(lua_State *L, struct session *s);
+/* Within Lua: pushes a new object for a client that is to come, with this id. */
+void session_push_early_object(lua_State *L, struct session *s, struct span id);
 /* Within Lua: the client's object, at this index, holds something from now on and has to stay. */
 void session_pin_object(lua_State *L, struct session *s, int index);
 void session_push_user(lua_State *L, struct session *s);

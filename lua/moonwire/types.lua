@@ -74,6 +74,7 @@
 ---@class moonwire.Recovery
 ---@field size? integer messages that the namespace's log holds (default: 1000)
 ---@field ttl? number seconds that a client may be away (default: 120)
+---@field durable? boolean on disk, in the folder --data, so that it works after a restart too: what is said then goes to clients of Socket.IO once it is committed; client.user and client.data come back as far as JSON can say them, data as it was within the last second
 
 ---@class moonwire.Limits
 ---@field rate? integer events a second from one client; beyond it: rate_limited

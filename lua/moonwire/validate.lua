@@ -19,7 +19,7 @@ local TABLE_KEYS = {
 local LIMIT_KEYS = { "rate", "burst", "max_payload", "slow", "key" }
 local ROOM_KEYS = { "history", "presence", "slow", "key" }
 local HISTORY_KEYS = { "size", "ttl", "durable" }
-local RECOVERY_KEYS = { "size", "ttl" }
+local RECOVERY_KEYS = { "size", "ttl", "durable" }
 local TIMER_KEYS = { "every", "run" }
 
 -- What is not in this version but is no mistake of spelling either.
@@ -192,13 +192,20 @@ end
 
 -- How long, and over how many messages, a client of Socket.IO may be away and miss nothing.
 local function check_recovery(report, recovery)
-  if recovery == nil or recovery == false then return { size = 0, ttl = 0 } end
+  if recovery == nil or recovery == false then
+    return { size = 0, ttl = 0, durable = false }
+  end
   if recovery == true then recovery = {} end
   recovery = check_table(report, "recovery", recovery)
   check_keys(report, "recovery", recovery, RECOVERY_KEYS)
+  local durable = recovery.durable
+  if durable ~= nil and type(durable) ~= "boolean" then
+    report("recovery.durable", "expected true or false, got " .. show(durable))
+  end
   return {
     size = check_integer(report, "recovery.size", recovery.size, 1, 1000000) or 1000,
     ttl = check_seconds(report, "recovery.ttl", recovery.ttl) or 120,
+    durable = recovery.durable or false,
   }
 end
 

@@ -4,7 +4,7 @@
 
 const assert = require("node:assert/strict");
 const { after, before, describe, test } = require("node:test");
-const { within } = require("../../support.js");
+const { eventually, within } = require("../../support.js");
 const { Cutter, dice } = require("../cutter.js");
 const { serve, serving } = require("../support.js");
 const { Guest, TRANSPORTS } = require("./support.js");
@@ -51,6 +51,11 @@ function app.events.move(client, from, to)
   client:join(to)
   return true
 end
+function app.events.keep(client, value)
+  client.data.kept = value
+  return true
+end
+function app.events.kept(client) return client.data.kept end
 function app.events.whisper(client, ...) client:emit("said", ...) end
 function app.events.user(_, id, ...) mw.user(id):emit("said", ...) end
 function app.events.kick(_, id) return mw.user(id):disconnect() end
@@ -94,6 +99,8 @@ function guestOf(server, query, options = {}) {
     transports: ["websocket"],
     reconnectionDelay: 5,
     reconnectionDelayMax: 20,
+    // How long the client waits when a connection ends after the 101 and before Engine.IO's first packet.
+    timeout: 500,
     ...options,
   });
 }
@@ -126,9 +133,11 @@ async function said(guest, count) {
 describe("a sender that never stops, and connections that break at any byte", () => {
   const TOTAL = 3000;
 
-  for (const transport of Object.keys(TRANSPORTS)) {
-    test(`over ${transport} nothing is missing and nothing comes twice`, async () => {
-      const server = await serve(app("{ size = 20000, ttl = 60 }"));
+  const cases = Object.keys(TRANSPORTS).map((transport) => [transport, false]);
+  for (const [transport, durable] of [...cases, ["websocket", true]]) {
+    const where = durable ? ", with the log on disk," : "";
+    test(`over ${transport}${where} nothing is missing and nothing comes twice`, async () => {
+      const server = await serve(app(`{ size = 20000, ttl = 60, durable = ${durable} }`));
       const random = dice();
       // A poll's answer has to come as a whole, so that it needs connections that live for longer.
       const down = transport === "websocket" ? 6_000 : 60_000;
@@ -380,4 +389,91 @@ describe("more than fits", () => {
       other.close();
     });
   }
+});
+
+describe("a log on disk", () => {
+  const durable = app("{ size = 20000, ttl = 60, durable = true }");
+
+  test("survives the server's death: who was away, and who was there", async () => {
+    const server = await serve(durable);
+    const other = await enter(server, { rooms: "r" });
+    const guests = [];
+    for (const name of ["away", "there", "silent"]) {
+      guests.push(await enter(server, { rooms: "r", user: `user of ${name}`, name }));
+    }
+    const [away, , silent] = guests;
+    const ids = guests.map(({ socket }) => socket.id);
+    for (const [i, guest] of guests.entries()) await guest.ask("keep", { n: i });
+    await drop(silent);
+    await comeBack(silent);
+    await drop(away);
+    other.emit("say", "r", 1).emit("say", "elsewhere", 2).emit("user", "user of away", 3);
+    other.emit("say", "r", 4);
+    assert.deepEqual(await said(other, 2), [1, 4]); // Then all of it is on disk.
+    await server.kill("SIGKILL");
+    await server.start();
+    for (const guest of guests) assert.equal(await comeBack(guest), true);
+    assert.deepEqual(
+      guests.map(({ socket }) => socket.id),
+      ids,
+    );
+    assert.deepEqual(await said(away, 3), [1, 3, 4]);
+    assert.deepEqual(await said(guests[1], 2), [1, 4]);
+    assert.deepEqual((await away.ask("who")).user, "user of away");
+    assert.deepEqual(await away.ask("kept"), { n: 0 });
+    away.emit("say", "r", 5);
+    for (const guest of [away, guests[1]]) assert.deepEqual(await said(guest, 1), [5]);
+    for (const guest of [...guests, other]) guest.close();
+    await server.stop();
+  });
+
+  test("survives a shutdown, but for those who had left", async () => {
+    const server = await serve(durable);
+    const guest = await enter(server, { rooms: "r", name: "guest" });
+    const left = await enter(server, { rooms: "r" });
+    const { id } = left.socket;
+    left.socket.disconnect();
+    await left.disconnected();
+    await guest.ask("who");
+    await server.kill("SIGTERM");
+    await server.start();
+    assert.equal(await comeBack(guest), true);
+    assert.equal(await comeBack(left), false);
+    assert.notEqual(left.socket.id, id);
+    guest.close();
+    left.close();
+    await server.stop();
+  });
+
+  test("makes all who were there hear the same, whenever the server dies", async () => {
+    const server = await serve(durable);
+    const guests = ["one", "two"].map(() => guestOf(server, { rooms: "r" }, { reconnection: true }));
+    const control = guestOf(server, {}, { reconnection: true });
+    const heard = guests.map(() => []);
+    const ends = guests.map((guest, i) => {
+      guest.socket.on("said", (n) => heard[i].push(n));
+      return new Promise((resolve) => guest.socket.on("said", (n) => n === "end" && resolve()));
+    });
+    for (const guest of [...guests, control]) await guest.connected();
+    for (const { socket } of guests) socket.on("connect", () => assert.ok(socket.recovered));
+    let n = 0;
+    for (let round = 0; round < 5; round++) {
+      for (let i = 0; i < 300; i++) control.emit("say", "r", ++n);
+      const goal = heard[0].length + 20;
+      await eventually("the first messages", () => heard[0].length >= goal);
+      await server.kill("SIGKILL");
+      const back = [...guests, control].map(
+        ({ socket }) => new Promise((resolve) => socket.once("connect", resolve)),
+      );
+      await server.start();
+      for (const each of back) await within(each, "the reconnection");
+    }
+    control.emit("say", "r", "end");
+    for (const end of ends) await within(end, "the end");
+    assert.deepEqual(heard[0], heard[1]);
+    heard[0].pop();
+    assert.ok(heard[0].every((each, i) => i === 0 || each > heard[0][i - 1]));
+    for (const guest of [...guests, control]) guest.close();
+    await server.stop();
+  });
 });
