@@ -46,6 +46,9 @@ struct reply {
     struct span offset; /* where the client stands; empty in a room without history */
 };
 
+/* message_init, with what a reply to a client's event says; borrowed. */
+void message_init_reply(struct message *m, const struct reply *reply);
+
 /* Where a reply goes: made by the transport for an event that wants one. answer consumes it, and
  * may come after the client has gone. */
 struct ack {

@@ -65,6 +65,17 @@ void message_init(struct message *m, enum message_kind kind) {
     m->id = m->code = m->detail = none;
 }
 
+void message_init_reply(struct message *m, const struct reply *reply) {
+    message_init(m, MESSAGE_REPLY);
+    m->data = reply->args;
+    m->argc = reply->argc;
+    m->attachments = reply->attachments;
+    m->code = reply->code;
+    m->detail = reply->detail;
+    m->replay = (uint8_t)reply->replay;
+    m->offset = reply->offset;
+}
+
 void message_deinit(struct message *m) {
     for (unsigned wire = 0; m->encoded_mask >> wire; wire++) {
         if (m->encoded_mask & (1u << wire)) {

@@ -236,13 +236,8 @@ static void on_answer(struct ack *base, const struct reply *answer) {
     if (ack->client) {
         struct message m;
         LIST_REMOVE(ack, link);
-        message_init(&m, MESSAGE_REPLY);
+        message_init_reply(&m, answer);
         m.id = (struct span){ack->id, ack->id_len};
-        m.data = answer->args;
-        m.argc = answer->argc;
-        m.attachments = answer->attachments;
-        m.code = answer->code;
-        m.detail = answer->detail;
         /* Whoever is closing hears nothing more; that is no error here. */
         (void)client_send(&ack->client->client, &m);
         message_deinit(&m);

@@ -164,14 +164,10 @@ static void on_answer(struct ack *ack, const struct reply *answer) {
     struct message m;
     struct writer data = {0};
     attachments_inline(&data, answer->args, answer->attachments);
-    message_init(&m, MESSAGE_REPLY);
+    message_init_reply(&m, answer);
     m.id = writer_span(&item->id);
     m.data = writer_span(&data);
-    m.argc = answer->argc;
-    m.code = answer->code;
-    m.detail = answer->detail;
-    m.replay = answer->replay;
-    m.offset = answer->offset;
+    m.attachments = (struct span){0};
     item->status = answer->code.len ? status_of_code(answer->code) : answer->argc ? 200 : 204;
     if (post->array) {
         event_write(&item->reply, &m);

@@ -44,14 +44,7 @@ void url_join_offer(struct client *c, const struct request *r) {
 /* The reply as it would answer a join, with the room. */
 static void tell(struct client *c, struct span room, const struct reply *answer) {
     struct message result;
-    message_init(&result, MESSAGE_REPLY);
-    result.data = answer->args;
-    result.argc = answer->argc;
-    result.attachments = answer->attachments;
-    result.code = answer->code;
-    result.detail = answer->detail;
-    result.replay = answer->replay;
-    result.offset = answer->offset;
+    message_init_reply(&result, answer);
     struct writer text = {0};
     struct writer data = {0};
     event_write(&text, &result);

@@ -173,15 +173,8 @@ static const struct client_ops wires[] = {
 
 static void reply(struct ws_client *w, struct span id, const struct reply *answer) {
     struct message m;
-    message_init(&m, MESSAGE_REPLY);
+    message_init_reply(&m, answer);
     m.id = id;
-    m.data = answer->args;
-    m.argc = answer->argc;
-    m.attachments = answer->attachments;
-    m.code = answer->code;
-    m.detail = answer->detail;
-    m.replay = answer->replay;
-    m.offset = answer->offset;
     /* Whoever is closing hears nothing more; that is no error here. */
     (void)client_send(&w->client, &m);
     message_deinit(&m);
