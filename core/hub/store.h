@@ -67,7 +67,8 @@ struct store_record {
     uint64_t ttl;      /* ms that the log outlives this record */
     bool patient;      /* who writes it writes nothing more until it is on disk */
 };
-/* Queues a record; sequences increase, gaps are allowed. wait may be NULL. 0, or UV_ENOBUFS when
+/* Queues a record; sequences increase, gaps are allowed. wait may be NULL: then others know the
+ * record already, and should it not be written, the log begins after it. 0, or UV_ENOBUFS when
  * too much is queued (four times as much may be before a patient writer is refused, for there
  * cannot be many of them), or UV_ECANCELED after store_stop.
  *

@@ -350,6 +350,16 @@ static void forget(struct log_list *dirty, bool committed) {
     }
 }
 
+/* For whom nobody waits, that is known already, and now missing: the log begins after it. */
+static void trim_lost(const struct store_jobs *jobs) {
+    const struct store_job *job;
+    STAILQ_FOREACH (job, jobs, link) {
+        if (job->op == STORE_APPEND && !job->wait && job->sequence > job->log->trimmed) {
+            job->log->trimmed = job->sequence;
+        }
+    }
+}
+
 int db_write(struct db *db, struct store_jobs *jobs) {
     struct log_list dirty = STAILQ_HEAD_INITIALIZER(dirty);
     struct store_log *log;
@@ -375,6 +385,7 @@ int db_write(struct db *db, struct store_jobs *jobs) {
         db->has_failed = true;
         status = fail(db, code);
         (void)run(db->statements[STATEMENT_ROLLBACK]); /* SQLite may have done it already */
+        trim_lost(jobs);
     }
     forget(&dirty, status == 0);
     return status;

@@ -495,6 +495,35 @@ static void a_beginning_that_fails_comes_with_the_next_record(void **state) {
     store_log_close(log);
 }
 
+/* Nobody waits for what a room had said before its history went to disk. */
+static void who_waits_for_nothing_leaves_no_gap(void **state) {
+    struct fixture *f = *state;
+    struct store_state at;
+    struct rlimit before;
+    struct waiting kept = {{on_done}, f, "kept", false};
+    open_store(f);
+    fill(f, "room", 1, 2);
+    struct store_log *log = open_log(f, "room", 100, &at);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before);
+    struct rlimit tight = {1, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    assert_int_equal(append(log, 3, "lost", 0, NULL), 0);
+    while (store_log_busy(log)) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(append(log, 4, "four", 0, &kept.wait), 0);
+    await(f, &kept);
+    store_log_close(log);
+    writer_clear(&f->read);
+    log = open_log(f, "room", 100, &at);
+    assert_text(&f->read, "4:four ");
+    assert_int_equal(at.trimmed, 3);
+    store_log_close(log);
+    writer_clear(&f->done);
+}
+
 static void two_servers_do_not_share_a_folder(void **state) {
     struct fixture *f = *state;
     open_store(f);
@@ -555,6 +584,7 @@ int main(void) {
         TEST(the_queue_is_bounded),
         TEST(a_full_disk_is_told_and_survived),
         TEST(a_beginning_that_fails_comes_with_the_next_record),
+        TEST(who_waits_for_nothing_leaves_no_gap),
         TEST(two_servers_do_not_share_a_folder),
         TEST(a_newer_schema_is_refused),
         TEST(what_is_no_database_is_refused),
