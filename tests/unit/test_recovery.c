@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "hub/recovery.h"
+#include "hub/recovery_log.h"
 
 #define MAX_PEERS 16
 
@@ -563,6 +564,34 @@ static void who_never_reads_begins_anew(void **state) {
     assert_null(come_back(back, "trimmed"));
 }
 
+/* --- the log --------------------------------------------------------------------------------- */
+
+static void positions_may_have_gaps(void **state) {
+    (void)state;
+    static const uint64_t said[] = {2, 3, 1000000000, 1000000007};
+    struct recovery_log log;
+    recovery_log_init(&log, 3);
+    for (size_t i = 0; i < 4; i++) {
+        recovery_log_append(&log, said[i], buf_copy("x", 1), i);
+    }
+    uint64_t position = 2;
+    assert_int_equal(log.gone, 2);
+    assert_null(recovery_log_next(&log, &position).at); /* Nothing has been committed. */
+    log.visible = said[2];
+    for (size_t i = 1; i < 3; i++) {
+        assert_int_equal(recovery_log_next(&log, &position).len, 1);
+        assert_int_equal(position, said[i]);
+    }
+    assert_null(recovery_log_next(&log, &position).at);
+    position = 500;
+    assert_non_null(recovery_log_next(&log, &position).at);
+    assert_int_equal(position, said[2]);
+    recovery_log_trim(&log, 100); /* but for what is still to be sent */
+    assert_int_equal(log.count, 1);
+    assert_int_equal(log.gone, said[2]);
+    recovery_log_deinit(&log);
+}
+
 /* --- packets --------------------------------------------------------------------------------- */
 
 static void packets_are_read_as_they_were_written(void **state) {
@@ -620,6 +649,7 @@ int main(void) {
         IN_HOUSE(who_is_behind_gets_the_present_from_the_log),
         IN_HOUSE(who_drops_while_behind_goes_on_there),
         IN_HOUSE(who_never_reads_begins_anew),
+        cmocka_unit_test(positions_may_have_gaps),
         cmocka_unit_test(packets_are_read_as_they_were_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
