@@ -252,9 +252,11 @@ static void note_one(struct ns *ns, const struct span *names, size_t index, stru
     free((void *)all.rooms);
 }
 
+/* One is that as long as a commit is awaited, whatever the settings say by now. */
 static bool is_any_durable(const struct ns *ns, const struct span *names, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        if (room_is_durable(ns, names[i])) {
+        const struct room *room = room_find(ns->rooms, names[i]);
+        if ((room && room->durable) || room_is_durable(ns, names[i])) {
             return true;
         }
     }

@@ -19,6 +19,7 @@
 #include "hub/history.h"
 #include "hub/hub.h"
 #include "hub/record.h"
+#include "hub/recovery.h"
 #include "hub/store.h"
 
 #define IDLE 30000
@@ -67,6 +68,11 @@ static bool blocked(const struct client *c) {
     return false;
 }
 
+static uint32_t last_sent(const struct client *c) {
+    (void)c;
+    return 0;
+}
+
 static void close_client(struct client *c, int code, const char *reason) {
     (void)c;
     (void)code;
@@ -81,6 +87,7 @@ static const struct client_ops ops = {.wire = WIRE_WS,
                                       .encode = encode,
                                       .send = send_bytes,
                                       .blocked = blocked,
+                                      .sent = last_sent,
                                       .close = close_client,
                                       .free = free_client};
 
@@ -563,6 +570,31 @@ static void a_room_whose_history_goes_still_tells_what_was_said(void **state) {
     assert_log(h, "disk:2", "a");
 }
 
+/* A room is durable as long as a commit is awaited: what is said to it and others is kept for who
+ * is away when it is committed, and not before that too. */
+static void what_is_kept_for_recovery_is_kept_once(void **state) {
+    struct house *h = *state;
+    struct span room = SPAN("disk:1");
+    struct message m;
+    char pid[PID_LEN + 1];
+    h->settings.recovery = (struct recovery_rule){.size = 10, .ttl = HOUR};
+    ns_configure(h->ns, &h->settings);
+    struct listener *l = listen_to(h, "disk:1", NULL);
+    recovery_begin(&l->client, pid);
+    uint64_t begin = recovery_position(&l->client);
+    say(h, "disk:1", "a");
+    h->policies[0].durable = false;
+    ns_configure(h->ns, &h->settings);
+    message_init(&m, MESSAGE_EVENT);
+    m.event = SPAN("b");
+    assert_int_equal(hub_publish_rooms(h->ns, &room, 1, &m, NULL), 0);
+    message_deinit(&m);
+    commit_all(h);
+    assert_heard(l, "a@disk:1 b@disk:1 ");
+    assert_int_equal(recovery_position(&l->client), begin + 2);
+    recovery_forget(&l->client);
+}
+
 static void what_cannot_be_written_is_told_and_heard_by_nobody(void **state) {
     struct house *h = *state;
     struct rlimit before;
@@ -649,6 +681,7 @@ int main(void) {
         TEST(what_is_over_is_over_on_disk_too),
         TEST(a_reload_keeps_what_can_be_kept),
         TEST(a_room_whose_history_goes_still_tells_what_was_said),
+        TEST(what_is_kept_for_recovery_is_kept_once),
         TEST(what_cannot_be_written_is_told_and_heard_by_nobody),
         cmocka_unit_test(a_record_is_read_only_whole),
     };
