@@ -250,8 +250,11 @@ enum recovery_result recovery_find(struct ns *ns, struct span pid, struct span o
     unsigned char secret[PID_SECRET];
     struct recovery_session *s;
     *out = NULL;
+    if (pid.len != PID_LEN) {
+        return RECOVERY_INVALID;
+    }
     struct span name = {pid.at + EPOCH_LEN, pid.len - EPOCH_LEN};
-    if (pid.len != PID_LEN || base64url_decode(secret, name) != PID_SECRET) {
+    if (base64url_decode(secret, name) != PID_SECRET) {
         return RECOVERY_INVALID;
     }
     if (memcmp(pid.at, r->log.epoch, EPOCH_LEN) != 0) {
