@@ -3,6 +3,7 @@
 #include "admin.h"
 
 #include "http/response.h"
+#include "hub/recovery.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -96,6 +97,17 @@ static void write_replays(struct writer *out, const struct metrics *m) {
     }
 }
 
+static void write_returns(struct writer *out, const struct metrics *m) {
+    metrics_family(out, "moonwire_socketio_recoveries_total", "counter",
+                   "Clients of Socket.IO that came back for their state (recovery), by what became "
+                   "of it.");
+    for (enum recovery_result result = RECOVERY_DONE; result < RECOVERY_BUSY; result++) {
+        const char *reason = recovery_reason(result);
+        metrics_sample(out, "moonwire_socketio_recoveries_total", "result",
+                       reason ? reason : "recovered", (double)m->returns[result]);
+    }
+}
+
 static void write_store(struct writer *out, const struct metrics *m) {
     metrics_histogram(out, "moonwire_store_commit_seconds",
                       "Time of one commit of durable history, of many records.", &m->store_time);
@@ -148,6 +160,7 @@ static void answer_metrics(struct admin *admin, struct exchange *x) {
     write_connections(&out, admin->metrics);
     write_clients(&out, admin->metrics);
     write_replays(&out, admin->metrics);
+    write_returns(&out, admin->metrics);
     write_store(&out, admin->metrics);
     write_handlers(&out, admin);
     r.body = writer_take(&out);

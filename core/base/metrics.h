@@ -8,6 +8,7 @@
 
 #define METRICS_WIRES 24  /* at least WIRE_COUNT */
 #define METRICS_REPLAYS 8 /* at least REPLAY_COUNT */
+#define METRICS_RETURNS 8 /* of Socket.IO: at least RECOVERY_BUSY */
 #define METRICS_HOOKS 16  /* at least HOOK_COUNT */
 #define METRICS_BUCKETS 10
 
@@ -37,6 +38,7 @@ struct metrics {
     uint64_t dropped[DROPPED_COUNT];
     uint64_t closed_slow;
     uint64_t replays[METRICS_REPLAYS];
+    uint64_t returns[METRICS_RETURNS];
     int64_t slow_clients; /* that are behind now, but not closed for it */
     uint64_t bytes_received;
     uint64_t bytes_sent;

@@ -10,6 +10,7 @@
 _Static_assert(WIRE_COUNT <= METRICS_WIRES && WIRE_COUNT <= 32, "a mask and counters by wire");
 _Static_assert(HOOK_COUNT <= METRICS_HOOKS, "counters by hook");
 _Static_assert(REPLAY_COUNT <= METRICS_REPLAYS, "counters by result");
+_Static_assert((int)RECOVERY_BUSY <= METRICS_RETURNS, "counters by result");
 
 struct hub *hub_new(const struct config *config, struct metrics *metrics, struct arena *arena,
                     struct app *app, void (*defer)(void *io, struct deferred *deferred), void *io) {

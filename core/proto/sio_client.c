@@ -265,6 +265,7 @@ struct ack *sio_client_ack(struct sio_client *c, struct span id) {
 static const char *enter_session(struct client *c, enum recovery_result returns,
                                  struct recovery_session *session, char pid[PID_LEN + 1]) {
     c->recovery = returns;
+    of_client(c)->conn->server->metrics->returns[returns]++;
     if (session) {
         recovery_resume(session, c, pid);
     } else if (recovery_is_on(c->ns)) {

@@ -6,7 +6,7 @@ const assert = require("node:assert/strict");
 const { after, before, describe, test } = require("node:test");
 const { eventually, within } = require("../../support.js");
 const { Cutter, dice } = require("../cutter.js");
-const { serve, serving } = require("../support.js");
+const { metric, serve, serving } = require("../support.js");
 const { Guest, TRANSPORTS } = require("./support.js");
 
 // The rooms of a client, and who it is, are in its query. Every handler is noted.
@@ -258,11 +258,19 @@ describe("what a client was in, and when", () => {
     const kicked = await enter(server, { rooms: "r", user: "kicked", name: "kicked" });
     const other = await enter(server, { user: "other", name: "stays" });
     const admin = await enter(server, {});
+    const counted = () =>
+      Promise.all(
+        ["recovered", "expired"].map((result) =>
+          metric(server, `moonwire_socketio_recoveries_total{result="${result}"}`),
+        ),
+      );
+    const [recovered, expired] = await counted();
     await drop(kicked);
     await drop(other);
     assert.equal(await admin.ask("kick", "kicked"), 0);
     assert.equal(await comeBack(kicked), false);
     assert.equal(await comeBack(other), true, "he alone is meant");
+    assert.deepEqual(await counted(), [recovered + 1, expired + 1]);
     const hooks = ["auth", "new", "left r", "gone", "auth", "expired"];
     assert.deepEqual(await admin.ask("seen", "kicked"), hooks);
     for (const guest of [kicked, other, admin]) guest.close();
