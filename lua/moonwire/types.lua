@@ -67,7 +67,7 @@
 --- runs with client.recovered. What a room, several, a user, the namespace or the client were told, and whom
 --- that left out, counts as it was when it was said; what is volatile or asks for an answer is not repeated.
 --- The drop runs on_leave and on_disconnect; coming back asks neither on_auth nor on_join. Whose rights
---- end meanwhile does not come back: mw.user(id):disconnect() forgets his clients that are away, too. Otherwise it
+--- end meanwhile does not come back: mw.user(id):disconnect() forgets his clients that have gone since the server started, too. Otherwise it
 --- is somebody new, and client.recovery_reason says why: "expired" (the time was over), "trimmed" (more
 --- was said than the log holds), "epoch" (the server has started again), "identity" (what on_auth said has
 --- ended), "skipped" (it was slow, and its policy had left something out), "invalid" (it presents nonsense).
