@@ -83,9 +83,11 @@ function named(target) {
   return target.atLeast ? `≥ ${target.atLeast.toFixed(2)}` : `≤ ${target.atMost.toFixed(2)}`;
 }
 
+const ratio = (value) => value.toFixed(value < 0.2 ? 3 : 2);
+
 function reached(target) {
   if (target.below) return `**${figure(target.median)}**`;
-  const [middle, least, most] = [target.median, target.least, target.most].map((x) => x.toFixed(2));
+  const [middle, least, most] = [target.median, target.least, target.most].map(ratio);
   return `**${middle}** (${least}–${most})`;
 }
 
@@ -128,6 +130,7 @@ export function doubts(results) {
 /** The targets that were missed, by name. */
 export function failures(results) {
   return results.flatMap((result) => result.targets.filter(({ met }) => !met).map((target) => (
-    `${result.group}, ${result.title} (${result.id}): ${figure(target.median)}` +
-    `${target.below ? ` ${result.unit}` : ` × ${target.against}`}, the target is ${named(target)}`)));
+    `${result.group}, ${result.title} (${result.id}): ` +
+    `${target.below ? `${figure(target.median)} ${result.unit}` : `${ratio(target.median)} × ${target.against}`}` +
+    `, the target is ${named(target)}`)));
 }
