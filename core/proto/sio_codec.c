@@ -238,11 +238,14 @@ bool sio_read_recovery(struct span payload, struct span *pid, struct span *offse
     json_reader_init(&r, payload.at, payload.len);
     bool good = json_next(&r) == JSON_OBJECT;
     while (good && json_next(&r) == JSON_KEY) {
-        struct span other;
-        struct span *member = span_is(r.text, "pid")      ? pid
-                              : span_is(r.text, "offset") ? offset
-                                                          : &other;
-        read_member(&r, member);
+        if (span_is(r.text, "pid")) {
+            read_member(&r, pid);
+        } else if (span_is(r.text, "offset")) {
+            read_member(&r, offset);
+        } else {
+            struct span other;
+            read_member(&r, &other);
+        }
     }
     json_reader_deinit(&r);
     return pid->len > 0;
@@ -317,7 +320,7 @@ static void put_event(struct writer *out, struct span ns, const struct message *
         writer_putc(out, ',');
         writer_put_span(out, m->data);
     }
-    put_offset(out, m->id.len ? (struct span){0} : offset);
+    put_offset(out, m->id.len ? (struct span){NULL, 0} : offset);
 }
 
 static void put_error(struct writer *out, const struct message *m) {

@@ -268,7 +268,7 @@ static void join(struct slot *s, int room) {
         strcpy(after, own);
     }
     v->member = true;
-    int error = replay_join(c, name, asked, asked ? (struct span){0} : span_of(own), &j);
+    int error = replay_join(c, name, asked, asked ? (struct span){NULL, 0} : span_of(own), &j);
     if (error) {
         assert_non_null(c->closing);
         v->member = was_member;
