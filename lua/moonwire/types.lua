@@ -389,7 +389,8 @@ local mw = {}
 function mw.room(name) end
 
 --- Several rooms, of which each recipient gets the message once, from the first that it is in. At
---- most 256.
+--- most 256. It stands in the history of each that keeps one: who recovers several of them gets it
+--- from each.
 ---@param names string[]
 ---@return moonwire.Rooms
 function mw.rooms(names) end
