@@ -51,10 +51,6 @@ void hub_set_store(struct hub *hub, struct store *store) {
     hub->store = store;
 }
 
-struct store *hub_store(const struct hub *hub) {
-    return hub->store;
-}
-
 size_t hub_count(const struct hub *hub) {
     return slots_count(&hub->clients);
 }

@@ -68,7 +68,6 @@ struct hub *hub_new(const struct config *config, struct metrics *metrics, struct
 void hub_free(struct hub *hub);
 /* Where durable history goes. The hub outlives store_stop, and the store outlives the hub. */
 void hub_set_store(struct hub *hub, struct store *store);
-struct store *hub_store(const struct hub *hub);     /* NULL: none */
 size_t hub_count(const struct hub *hub);            /* clients that have not been released yet */
 void hub_set_now(struct hub *hub, uint64_t now_ms); /* loop time, at each turn's start */
 /* Once a second: drops logs whose time is over, and namespaces that nothing needs. */

@@ -248,10 +248,6 @@ int json_push(lua_State *L, struct span text, struct json_fault *fault) {
     return 1;
 }
 
-int json_push_list(lua_State *L, struct span text, struct json_fault *fault) {
-    return json_push_values(L, text, (struct span){NULL, 0}, fault);
-}
-
 int json_push_values(lua_State *L, struct span text, struct span attachments,
                      struct json_fault *fault) {
     struct json_reader *r = fresh_reader(L);

@@ -22,9 +22,8 @@ struct json_fault {
  * want of memory only. */
 int json_push(lua_State *L, struct span text, struct json_fault *fault);
 /* Pushes the comma-separated values of the text (see hub/message.h, data): their number, which may
- * be 0, or -1 with nothing pushed. More than JSON_MAX_ARGS are refused. */
-int json_push_list(lua_State *L, struct span text, struct json_fault *fault);
-/* The same, where each placeholder becomes the binary value (mw.binary) that it stands for. */
+ * be 0, or -1 with nothing pushed. More than JSON_MAX_ARGS are refused. Where there are
+ * attachments, each placeholder becomes the binary value (mw.binary) that it stands for. */
 int json_push_values(lua_State *L, struct span text, struct span attachments,
                      struct json_fault *fault);
 #define JSON_MAX_ARGS 64

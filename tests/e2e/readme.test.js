@@ -107,6 +107,8 @@ describe("nothing is missed, as the README has it", () => {
     await server.start();
 
     [ann, bob] = [await enter("ann"), await enter("bob")];
+    assert.equal((await bob.call("say", { room: "room:1", text: "?" })).error.code, "not_in_room");
+    await bob.join("room:1");
     const { data, recovered } = await ann.join("room:1", { after: offset });
     assert.deepEqual([data, recovered], [{ history: [] }, true]);
     assert.equal((await ann.next()).data, "one");

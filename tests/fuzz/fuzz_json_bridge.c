@@ -61,7 +61,7 @@ static void check_round_trip(lua_State *L, int first, int last) {
     struct span text = json_write(L, first, last, "value");
     lua_pushlstring(L, text.at, text.len); /* the writer is used again */
     text.at = lua_tolstring(L, -1, &text.len);
-    int count = json_push_list(L, text, &fault);
+    int count = json_push_values(L, text, (struct span){NULL, 0}, &fault);
     assert(count == last - first + 1);
     for (int i = 0; i < count; i++) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, world.compare);
@@ -81,7 +81,7 @@ static int try_both(lua_State *L) {
         assert(fault.what != NULL && fault.offset <= text->len && lua_gettop(L) == 1);
     }
     lua_settop(L, 1);
-    int count = json_push_list(L, *text, &fault);
+    int count = json_push_values(L, *text, (struct span){NULL, 0}, &fault);
     assert(alone != 1 || count == 1);
     if (count > 0) {
         luaL_checkstack(L, 2 * count + 10, "list");

@@ -210,7 +210,7 @@ struct list {
 static int push_and_write(lua_State *L) {
     struct list *list = lua_touserdata(L, 1);
     struct json_fault fault = {NULL, 0};
-    list->count = json_push_list(L, list->text, &fault);
+    list->count = json_push_values(L, list->text, (struct span){NULL, 0}, &fault);
     list->offset = fault.offset;
     if (list->count < 0) {
         assert_int_equal(lua_gettop(L), 1);
